@@ -1,0 +1,48 @@
+# The tasks of this project, all of them. `make demo` and `make test` need python3 (3.11 or newer), make and the package index.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format lock clean services
+
+help:  ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## prepare .venv with every extra, at the locked versions
+
+# uv installs what requirements/ locks, hashes checked; it comes along into the environment if the machine has none.
+$(STAMP): pyproject.toml requirements/all.txt requirements/uv.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
+	@UV="$$(command -v uv || echo $(BIN)/uv)"; export VIRTUAL_ENV="$(CURDIR)/$(VENV)"; \
+	  $$UV pip install --quiet --require-hashes -r requirements/all.txt && \
+	  $$UV pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(STAMP)  ## the whole system in one walk
+	@$(BIN)/garrison demo
+
+services:  # the real nginx and Redis that tests run: from Debian when root there; else the tests that need them say what is missing
+	@sh tests/services.sh
+
+test: $(STAMP) services  ## every test, with branch coverage
+	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term --dist=loadgroup
+
+check: $(STAMP)  ## style, types, layers and documentation
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: $(STAMP)  ## rewrite the code in the project's style
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: $(STAMP)  ## resolve the dependencies anew into requirements/
+	@sh requirements/lock.sh
+
+clean:  ## remove everything that was made
+	rm -rf $(VENV) .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache artefacts

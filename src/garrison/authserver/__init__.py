@@ -1,0 +1,1 @@
+"""The authorization server (OAuth 2.1), an ASGI application on SQLAlchemy."""

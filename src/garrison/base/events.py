@@ -1,0 +1,149 @@
+"""The vocabulary of security events, and `emit`, the one way to write one.
+
+An event says who did what, how it was decided and why. It is written before the act it speaks of: when `emit` returns
+the event is durable, and when it raises `EventStoreError` the act must be refused.
+"""
+
+import unicodedata
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from garrison.base.clock import Clock, system_clock
+
+Scalar = str | int | float | bool | None
+MAX_TEXT = 512
+"""Characters kept of any text in an event; the rest is cut, and the cut is marked."""
+
+
+class Kind(StrEnum):
+    """What happened. The names are stable: alerts and dashboards are written against them."""
+
+    # guard
+    CALL_ALLOWED = "call.allowed"
+    CALL_DENIED = "call.denied"
+    CALL_FINISHED = "call.finished"
+    AUTHENTICATION_FAILED = "authentication.failed"
+    RATE_LIMITED = "rate.limited"
+    INPUT_REJECTED = "input.rejected"
+    REQUEST_REJECTED = "request.rejected"
+    LIMIT_STORE_DOWN = "limits.store_down"
+    # authorization server
+    TOKEN_ISSUED = "token.issued"  # noqa: S105
+    TOKEN_REFUSED = "token.refused"  # noqa: S105
+    TOKEN_REVOKED = "token.revoked"  # noqa: S105
+    TOKEN_REUSED = "token.reused"  # noqa: S105
+    CLIENT_REFUSED = "client.refused"
+    LOGIN_SUCCEEDED = "login.succeeded"
+    LOGIN_FAILED = "login.failed"
+    CONSENT_GIVEN = "consent.given"
+    CONSENT_REFUSED = "consent.refused"
+    CLIENT_ADDED = "client.added"
+    USER_ADDED = "user.added"
+    # the process
+    SERVER_STARTED = "server.started"
+    SERVER_STOPPED = "server.stopped"
+
+
+class Severity(StrEnum):
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+SEVERITIES: Mapping[Kind, Severity] = {
+    Kind.CALL_DENIED: Severity.WARNING,
+    Kind.AUTHENTICATION_FAILED: Severity.WARNING,
+    Kind.RATE_LIMITED: Severity.WARNING,
+    Kind.INPUT_REJECTED: Severity.WARNING,
+    Kind.REQUEST_REJECTED: Severity.WARNING,
+    Kind.TOKEN_REFUSED: Severity.WARNING,
+    Kind.TOKEN_REUSED: Severity.ERROR,
+    Kind.CLIENT_REFUSED: Severity.WARNING,
+    Kind.LOGIN_FAILED: Severity.WARNING,
+    Kind.LIMIT_STORE_DOWN: Severity.ERROR,
+}
+"""Kinds that are not here are `info`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened.
+
+    Attributes:
+        kind: what happened.
+        correlation_id: shared by all events of one request.
+        subject, client_id: who (RFC 9068 `sub`, `client_id`); empty for strangers.
+        address: the peer's IP address; empty where there is none.
+        target: what it was done to: `tools/call get_customer_info`, `POST /token`, …
+        reason: why it was decided so, in words of ours, never of the caller's secret.
+        detail: further scalars.
+        time: seconds since the epoch; 0 means "when written".
+        id: unique, sortable only by `time`.
+    """
+
+    kind: Kind
+    correlation_id: str
+    subject: str = ""
+    client_id: str = ""
+    address: str = ""
+    target: str = ""
+    reason: str = ""
+    detail: Mapping[str, Scalar] = field(default_factory=dict)
+    time: float = 0.0
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def severity(self) -> Severity:
+        return SEVERITIES.get(self.kind, Severity.INFO)
+
+
+class EventSink(Protocol):
+    """Where events go; monitor/ has the real one."""
+
+    async def write(self, event: Event) -> None:
+        """Store `event` durably. Raises `EventStoreError` when that can't be done."""
+
+
+_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def one_line(text: str) -> str:
+    """`text` without control, format and line-breaking characters, so that one event stays one line (log forging)."""
+    clean = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _UNPRINTABLE else c for c in text)
+    return clean if len(clean) <= MAX_TEXT else clean[: MAX_TEXT - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def new_correlation_id() -> str:
+    return uuid.uuid4().hex
+
+
+async def emit(sink: EventSink, event: Event, clock: Clock = system_clock) -> None:
+    """Write `event`, cleaned of everything that could forge another.
+
+    Raises:
+        EventStoreError: it is not durable; refuse what it was about.
+    """
+    await sink.write(
+        Event(
+            kind=event.kind,
+            correlation_id=one_line(event.correlation_id),
+            subject=one_line(event.subject),
+            client_id=one_line(event.client_id),
+            address=one_line(event.address),
+            target=one_line(event.target),
+            reason=one_line(event.reason),
+            detail={one_line(k): one_line(v) if isinstance(v, str) else v for k, v in event.detail.items()},
+            time=event.time or clock(),
+            id=event.id,
+        )
+    )
+
+
+class NullSink:
+    """Keeps nothing; for tests and for tools that guard nobody."""
+
+    async def write(self, event: Event) -> None:
+        """Forget `event`."""

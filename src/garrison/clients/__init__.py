@@ -1,0 +1,1 @@
+"""Secure clients: discovery, tokens, one session, and an adapter per model library."""

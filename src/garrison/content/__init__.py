@@ -1,0 +1,1 @@
+"""Pillar 3, input: typed fields and closed schemas."""

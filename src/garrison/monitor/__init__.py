@@ -1,0 +1,1 @@
+"""The monitor: durable security events."""

@@ -1,0 +1,32 @@
+"""RFC 6749 §2.3.1: client_secret_basic, where id and secret are form-encoded before they are put into Basic."""
+
+import binascii
+from base64 import b64decode, b64encode
+from urllib.parse import quote_plus, unquote_plus
+
+from garrison.oauth.errors import InvalidClient
+
+
+def parse_basic(header: str) -> tuple[str, str]:
+    """client_id and client_secret of an Authorization header.
+
+    Raises:
+        InvalidClient: it isn't Basic credentials.
+    """
+    scheme, _, credentials = header.partition(" ")
+    if scheme.lower() != "basic":
+        raise InvalidClient("the Authorization header must be Basic")
+    try:
+        decoded = b64decode(credentials.strip(), validate=True).decode("utf-8")
+        client_id, colon, client_secret = decoded.partition(":")
+        pair = unquote_plus(client_id, errors="strict"), unquote_plus(client_secret, errors="strict")
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise InvalidClient("the Basic credentials are malformed") from error
+    if not colon or not pair[0]:
+        raise InvalidClient("the Basic credentials are malformed")
+    return pair
+
+
+def render_basic(client_id: str, client_secret: str) -> str:
+    pair = f"{quote_plus(client_id)}:{quote_plus(client_secret)}"
+    return "Basic " + b64encode(pair.encode("ascii")).decode("ascii")

@@ -1,0 +1,23 @@
+"""What all tests share. Async tests run on asyncio, by anyio's plugin."""
+
+import os
+import shutil
+
+import pytest
+
+PROGRAMS = {"nginx": "nginx", "redis": "redis-server", "openssl": "openssl", "chromium": "chromium"}
+SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test marked `needs("nginx")` runs the real program; without it the test is skipped, or fails where CI=true."""
+    needed = [name for marker in item.iter_markers("needs") for name in marker.args]
+    missing = [PROGRAMS[name] for name in needed if not shutil.which(PROGRAMS[name], path=SEARCH_PATH)]
+    if missing:
+        message = f"needs {', '.join(missing)}: as root on Debian, apt-get install {' '.join(missing)}"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(message)
