@@ -5,6 +5,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
+# Without compiled modules every start would compile half a million lines again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check format lock clean services
 
@@ -18,7 +21,7 @@ $(STAMP): pyproject.toml requirements/all.txt requirements/uv.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
 	@UV="$$(command -v uv || echo $(BIN)/uv)"; export VIRTUAL_ENV="$(CURDIR)/$(VENV)"; \
-	  $$UV pip install --quiet --require-hashes -r requirements/all.txt && \
+	  $$UV pip install --quiet --compile-bytecode --require-hashes -r requirements/all.txt && \
 	  $$UV pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -112,8 +112,8 @@ _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 def one_line(text: str) -> str:
     """`text` without control, format and line-breaking characters, so that one event stays one line (log forging)."""
-    clean = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _UNPRINTABLE else c for c in text)
-    return clean if len(clean) <= MAX_TEXT else clean[: MAX_TEXT - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    kept = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _UNPRINTABLE else c for c in kept)
 
 
 def new_correlation_id() -> str:

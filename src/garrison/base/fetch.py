@@ -7,7 +7,6 @@ rules of the Client ID Metadata Document draft.
 """
 
 import json
-import socket
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 import anyio
 import httpcore2
 
-from garrison.base.addresses import is_loopback_host, is_public
+from garrison.base.addresses import is_loopback_host
+from garrison.base.connect import CheckedBackend
 from garrison.base.errors import FetchError
 
 MAX_BYTES = 65_536
@@ -52,6 +52,9 @@ class Fetcher:
         timeout: seconds for a whole request.
         connect_to: `host:port` of URLs -> `host:port` to connect to instead, as set by the operator (inside a container
             network the issuer's public name may lead nowhere). TLS still asks for the URL's host.
+
+    Raises:
+        UsageError: an entry of `connect_to` is not `host:port`.
     """
 
     def __init__(
@@ -65,7 +68,8 @@ class Fetcher:
         self._timeout = timeout
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=ssl_context or ssl.create_default_context(),
-            network_backend=_CheckedBackend(private_addresses=private_addresses, connect_to=connect_to or {}),
+            max_keepalive_connections=0,  # fetches are rare, and an idle connection keeps the other side from stopping
+            network_backend=CheckedBackend(private_addresses=private_addresses, connect_to=connect_to or {}),
         )
 
     async def __aenter__(self) -> Self:
@@ -114,6 +118,7 @@ class Fetcher:
                 names the URL without its query.
         """
         parts = check_url(url)
+        _check_headers(headers or {})
         sent = {"host": parts.netloc, "accept": "application/json", **(headers or {})}
         target = parts._replace(fragment="").geturl()
         try:
@@ -126,44 +131,6 @@ class Fetcher:
         except (*_NETWORK_ERRORS, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__
             raise FetchError(f"{_named(parts)} did not answer: {reason}", _hint(reason)) from error
-
-
-class _CheckedBackend(httpcore2.AnyIOBackend):
-    """Connects to checked addresses only; the names stay what TLS and the Host header go by."""
-
-    def __init__(self, *, private_addresses: bool, connect_to: Mapping[str, str]) -> None:
-        self._private_addresses = private_addresses
-        self._connect_to = dict(connect_to)
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
-    ) -> httpcore2.AsyncNetworkStream:
-        if instead := self._connect_to.get(f"{host}:{port}"):
-            host, _, other_port = instead.rpartition(":")
-            port = int(other_port)
-        addresses = await self._resolve(host, port)
-        for address in addresses[:-1]:  # localhost is often two, and only one of them served
-            try:
-                return await super().connect_tcp(address, port, timeout, local_address, socket_options)
-            except httpcore2.ConnectError:
-                continue
-        return await super().connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
-
-    async def _resolve(self, host: str, port: int) -> list[str]:
-        """The addresses of `host`. Raises `FetchError` unless all of them are allowed."""
-        found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = [str(entry[4][0]) for entry in found]
-        if not addresses or not (self._private_addresses or all(is_public(address) for address in addresses)):
-            raise FetchError(
-                "is at a special-use address, where this may not go",
-                "If the server is meant to be there, give its address in the configuration.",
-            )
-        return addresses
 
 
 _NETWORK_ERRORS = (
@@ -188,10 +155,19 @@ def check_url(url: str) -> SplitResult:
         raise FetchError("the address is not a URL") from error
     printable = url.isascii() and url.isprintable() and " " not in url
     if parts.scheme not in _SCHEMES or not parts.hostname or "@" in parts.netloc or not printable:
-        raise FetchError(f"not an https address: {url[:100]!r}", "Addresses must be https (http on loopback only).")
+        # Not the URL itself: it may carry a password or, in its query, a code.
+        named = f"{parts.scheme}://{parts.hostname or ''}"[:100]
+        raise FetchError(f"not an https address: {named!r}", "Addresses must be https (http on loopback only).")
     if parts.scheme == "http" and not is_loopback_host(parts.hostname):
         raise FetchError(f"{_named(parts)} is plain http off loopback", "Use its https address.")
     return parts
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
+    """Before the HTTP library does: its complaint would quote the value, which may be a credential."""
+    for name, value in headers.items():
+        if not value.isascii() or not value.isprintable() or value != value.strip():
+            raise FetchError(f"the {name} header to send has characters that no header may have")
 
 
 async def _bounded(stream: Any, max_bytes: int) -> bytes:
@@ -204,7 +180,12 @@ async def _bounded(stream: Any, max_bytes: int) -> bytes:
 
 
 def _lowered(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
+    """Header fields by lower-case name; a repeated one is joined by commas (RFC 9110 §5.3)."""
+    lowered: dict[str, str] = {}
+    for name, value in headers:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        lowered[key] = f"{lowered[key]}, {text}" if key in lowered else text
+    return lowered
 
 
 def _named(parts: SplitResult) -> str:

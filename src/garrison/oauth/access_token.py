@@ -135,9 +135,12 @@ def _verified(
     if len(token) > MAX_LENGTH or not token.isascii():
         raise InvalidToken("the token is malformed")
     try:
-        header = jws.extract_compact(token.encode("ascii")).headers()
+        signed = jws.extract_compact(token.encode("ascii"))
     except (JoseError, ValueError, KeyError, RecursionError) as error:
         raise InvalidToken("the token is malformed", detail=type(error).__name__) from error
+    header: Any = signed.headers()
+    if not isinstance(header, dict):
+        raise InvalidToken("the token is malformed")
     if "crit" in header or "b64" in header:
         raise InvalidToken("the token asks for an extension that is not known (crit)")
     alg, kid = header.get("alg"), header.get("kid")
@@ -154,9 +157,12 @@ def _verified(
         key = import_key(dict(jwk))
         if getattr(key.raw_value, "key_size", MIN_RSA_BITS) < MIN_RSA_BITS and alg.startswith(("RS", "PS")):
             raise InvalidToken("the token's key is too short")
-        signed = jws.deserialize_compact(token, key, registry=_Registry(algorithms=[alg]))
+        # RFC 7515 §4: header parameters that are not understood are ignored; `crit` was refused above.
+        valid = jws.validate_compact(signed, key, registry=_Registry(algorithms=[alg], strict_check_header=False))
     except (JoseError, ValueError, KeyError) as error:
         raise InvalidToken("the token's signature does not verify", detail=type(error).__name__) from error
+    if not valid:
+        raise InvalidToken("the token's signature does not verify")
     return header, signed.payload
 
 

@@ -1,6 +1,5 @@
 """RFC 6749 §2.3.1: client_secret_basic, where id and secret are form-encoded before they are put into Basic."""
 
-import binascii
 from base64 import b64decode, b64encode
 from urllib.parse import quote_plus, unquote_plus
 
@@ -20,7 +19,7 @@ def parse_basic(header: str) -> tuple[str, str]:
         decoded = b64decode(credentials.strip(), validate=True).decode("utf-8")
         client_id, colon, client_secret = decoded.partition(":")
         pair = unquote_plus(client_id, errors="strict"), unquote_plus(client_secret, errors="strict")
-    except (binascii.Error, UnicodeDecodeError) as error:
+    except ValueError as error:  # not base64, not ASCII, not UTF-8
         raise InvalidClient("the Basic credentials are malformed") from error
     if not colon or not pair[0]:
         raise InvalidClient("the Basic credentials are malformed")

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey, import_key
 
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})  # RFC 7518 §6
@@ -22,6 +23,8 @@ class SigningKey:
     def public(self) -> dict[str, Any]:
         """The public JWK (§4): kid, use, alg and the public members, never a private one."""
         members = self.private.as_dict(private=False)
+        if _PRIVATE_MEMBERS & members.keys():
+            raise ValueError("a symmetric key has no public half")
         return {**members, "kid": self.kid, "use": "sig", "alg": self.alg}
 
 
@@ -56,9 +59,12 @@ def load_private(text: str) -> list[SigningKey]:
     """
     try:
         members = json.loads(text)["keys"]
-        return [SigningKey(jwk["kid"], import_key(jwk), jwk["alg"]) for jwk in members]
-    except (KeyError, TypeError) as error:
+        keys = [SigningKey(jwk["kid"], import_key(jwk), jwk["alg"]) for jwk in members]
+    except (KeyError, TypeError, JoseError) as error:
         raise ValueError("not a private JWK Set") from error
+    if not all(key.private.is_private and _usable(key.public()) for key in keys):
+        raise ValueError("not a private JWK Set")
+    return keys
 
 
 def public_set(keys: Iterable[SigningKey]) -> dict[str, Any]:
@@ -81,7 +87,7 @@ def by_kid(document: Any) -> dict[str, dict[str, Any]]:
 def _usable(jwk: dict[str, Any]) -> bool:
     return (
         isinstance(jwk.get("kid"), str)
-        and jwk.get("kty") in {"RSA", "EC", "OKP"}
+        and jwk.get("kty") in ("RSA", "EC", "OKP")  # no set: a stranger may send what can't be hashed
         and jwk.get("use", "sig") == "sig"
         and not _PRIVATE_MEMBERS & jwk.keys()
     )

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
-from urllib.parse import SplitResult, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from garrison.oauth.errors import InvalidRequest
 
+_CHARACTERS = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()+,;=%-]+")  # RFC 3986 §2, but for the wildcard
 _PRIVATE_SCHEME = re.compile(r"[a-z][a-z0-9+-]*(\.[a-z0-9+-]+)+")  # RFC 8252 §7.1: a reversed domain name
+_NETLOC = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")  # a host that a CSP source can name, too
 _LOCALHOST = "localhost"
 
 
@@ -38,13 +40,15 @@ def check_registrable(uri: str) -> None:
     """Refuse what could carry a code off: only https, http on loopback, or a reversed-domain private scheme.
 
     Raises:
-        InvalidRequest: it is none of these, or has a fragment, userinfo, a wildcard or unprintable characters.
+        InvalidRequest: it is none of these, or has a fragment, userinfo, a wildcard or characters that no URI has.
     """
     parts = _split(uri)
-    if not uri.isascii() or not uri.isprintable() or " " in uri or "*" in uri or "\\" in uri:
-        raise InvalidRequest("redirect_uri must be printable ASCII without wildcards")
+    if not _CHARACTERS.fullmatch(uri):
+        raise InvalidRequest("redirect_uri must be made of a URI's characters, without wildcards")
     if "#" in uri or "@" in parts.netloc:
         raise InvalidRequest("redirect_uri must have no fragment and no user name")
+    if parts.netloc and not _NETLOC.fullmatch(parts.netloc):
+        raise InvalidRequest("redirect_uri must have a plain host name or address")
     if parts.scheme == "https" and parts.hostname:
         return
     if parts.scheme == "http" and (parts.hostname == _LOCALHOST or is_loopback_ip(parts.hostname)):
@@ -54,10 +58,6 @@ def check_registrable(uri: str) -> None:
     raise InvalidRequest("redirect_uri must be https, http on loopback, or a private scheme such as com.example.app:/")
 
 
-def _without_port(parts: SplitResult) -> tuple[str, str | None, str, str]:
-    return parts.scheme, parts.hostname, parts.path, parts.query
-
-
 def _same_but_port(registered: str, requested: str) -> bool:
     """RFC 8252 §7.3: on a loopback IP, and only there, the port is the client's to choose at run time."""
     a, b = _split(registered), _split(requested)
@@ -65,8 +65,8 @@ def _same_but_port(registered: str, requested: str) -> bool:
         is_loopback_ip(a.hostname)
         and a.scheme == b.scheme == "http"
         and "@" not in b.netloc
-        and _without_port(a) == _without_port(b)
-        and "#" not in requested
+        and a.hostname == b.hostname
+        and registered.replace(a.netloc, "", 1) == requested.replace(b.netloc, "", 1)
     )
 
 
@@ -81,6 +81,6 @@ def matches(registered: Iterable[str], requested: str) -> bool:
 
 def with_params(uri: str, params: Mapping[str, str]) -> str:
     """`uri` with `params` added behind its own query, which is kept as it is (RFC 6749 §4.1.2)."""
-    parts = urlsplit(uri)
-    query = "&".join(part for part in (parts.query, urlencode(params)) if part)
-    return urlunsplit(parts._replace(query=query))
+    before, hash_sign, fragment = uri.partition("#")
+    separator = "?" if "?" not in before else "" if before.endswith(("?", "&")) else "&"
+    return f"{before}{separator}{urlencode(params)}{hash_sign}{fragment}" if params else uri

@@ -62,7 +62,10 @@ def check(metadata: Any, url: str) -> ResourceMetadata:
 
 
 def _contains(resource: str, url: str) -> bool:
-    a, b = urlsplit(resource), urlsplit(url)
+    try:
+        a, b = urlsplit(resource), urlsplit(url)
+    except ValueError:
+        return False
     if (a.scheme, a.netloc) != (b.scheme, b.netloc) or a.query or a.fragment:
         return False
     return resource_rfc8707.same(a.path, b.path) or b.path.startswith(a.path.rstrip("/") + "/")

@@ -45,7 +45,8 @@ def check(document: Any, issuer: str) -> ServerMetadata:
     """`document` as metadata of exactly `issuer` (§3.3: anything else must not be used).
 
     Raises:
-        MetadataError: it is another's, or lacks what §2 requires.
+        MetadataError: it is another's, or has members of a wrong type. Whether its endpoints may be visited is for
+            the caller to judge: it depends on where the caller is.
     """
     if not isinstance(document, dict):
         raise MetadataError("the authorization server's metadata is not a JSON object")

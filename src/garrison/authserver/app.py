@@ -1,0 +1,171 @@
+"""The authorization server (OAuth 2.1) as an ASGI application: its routes, its answers, its life.
+
+`ROUTES` is the table of contents. Every endpoint takes an `Exchange` and returns a response or raises; what it raises
+becomes a response in errors.py.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from garrison.authserver import authorize, consent, errors, login, logout, metadata, pages, revoke, token
+from garrison.authserver.context import Exchange, Server
+from garrison.authserver.passwords import Passwords
+from garrison.authserver.peers import peer_address
+from garrison.authserver.settings import AuthServerSettings
+from garrison.authserver.stores.purge import purge
+from garrison.authserver.stores.store import Store, StoreUnavailableError
+from garrison.base.clock import Clock, system_clock
+from garrison.base.events import EventSink, new_correlation_id
+from garrison.oauth.errors import OAuthError
+from garrison.oauth.server_metadata import well_known_paths
+
+PURGE_INTERVAL = 60
+"""Seconds between two looks for expired rows."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """An endpoint: where, how, and how its errors look. `cors` opens it to scripts of any origin, without cookies."""
+
+    path: str
+    methods: str
+    endpoint: Callable[[Exchange], Awaitable[Response]]
+    error: Callable[[Exchange, OAuthError], Response] = errors.as_json
+    cors: bool = False
+
+
+ROUTES = (
+    Row("/authorize", "GET POST", authorize.endpoint, errors.as_page),
+    Row("/login", "GET POST", login.endpoint, errors.as_page),
+    Row("/consent", "GET POST", consent.endpoint, errors.as_page),
+    Row("/logout", "GET POST", logout.endpoint, errors.as_page),
+    Row("/style.css", "GET", pages.style),
+    Row("/token", "POST", token.endpoint, cors=True),
+    Row("/revoke", "POST", revoke.endpoint, cors=True),
+    Row("/jwks", "GET", metadata.key_set, cors=True),
+    Row("/healthz", "GET", metadata.health),
+)
+"""Below the issuer's path; the well-known documents are where the issuer's name puts them (RFC 8414 §3.1)."""
+
+
+def create_app(settings: AuthServerSettings, *, events: EventSink, clock: Clock = system_clock) -> Starlette:
+    """The application; its database is opened and closed by its lifespan."""
+    server = Server(settings, Store(settings.database_url), events, clock, Passwords(settings.password_cost))
+    well_known = [Row(path, "GET", metadata.endpoint, cors=True) for path in well_known_paths(settings.issuer)]
+    app = Starlette(
+        routes=[
+            *_routes(server, well_known),
+            *_routes(server, ROUTES, below=settings.path),
+        ],
+        middleware=[Middleware(DefaultHeaders)],
+        exception_handlers={HTTPException: errors.of_http},
+        lifespan=_lifespan(server),
+    )
+    app.router.redirect_slashes = False  # its redirect is a 307, which would post a password again
+    return app
+
+
+def _routes(server: Server, rows: Iterable[Row], below: str = "") -> list[Route]:
+    cors = [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=["*"],
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "MCP-Protocol-Version"],
+        )
+    ]
+    return [
+        Route(
+            below + row.path,
+            _answer(server, row),
+            methods=[*row.methods.split(), *(["OPTIONS"] if row.cors else [])],
+            middleware=cors if row.cors else None,
+        )
+        for row in rows
+    ]
+
+
+def _answer(server: Server, row: Row) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        exchange = Exchange(
+            server=server,
+            request=request,
+            correlation_id=new_correlation_id(),
+            address=peer_address(request, server.settings.trusted_proxies),
+            now=server.clock(),
+        )
+        try:
+            _check_method(row, request)
+            return await row.endpoint(exchange)
+        except HTTPException:
+            raise
+        except Exception as error:  # noqa: BLE001 - the one place where whatever happens becomes an answer
+            return row.error(exchange, errors.as_oauth_error(error, exchange.correlation_id))
+
+    return answer
+
+
+def _check_method(row: Row, request: Request) -> None:
+    """OPTIONS is routed for CORS alone."""
+    if request.method not in {*row.methods.split(), "HEAD"}:
+        raise HTTPException(405, headers={"Allow": row.methods.replace(" ", ", ")})
+
+
+def _lifespan(server: Server) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        await server.store.open()
+        purging = asyncio.create_task(_purge_forever(server))
+        try:
+            yield
+        finally:
+            purging.cancel()
+            with suppress(asyncio.CancelledError):
+                await purging
+            await server.store.close()
+
+    return lifespan
+
+
+async def _purge_forever(server: Server) -> None:
+    while True:
+        with suppress(StoreUnavailableError):
+            await purge(server.store, server.clock())
+        await asyncio.sleep(PURGE_INTERVAL)
+
+
+class DefaultHeaders:
+    """What every response carries unless it says otherwise: nothing is stored, framed, sniffed or referred to."""
+
+    HEADERS = (
+        ("Cache-Control", "no-store"),
+        ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+        ("Referrer-Policy", "no-referrer"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("X-Frame-Options", "DENY"),
+    )
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self.HEADERS:
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)

@@ -1,0 +1,44 @@
+"""Back-off of wrong passwords, by account and by address (RFC 6749 §10.10): some are free, then each waits twice as
+long as the one before, up to a quarter of an hour; an hour without an attempt and all is forgotten.
+"""
+
+from functools import partial
+
+from garrison.authserver import seal
+from garrison.authserver.peers import back_off_unit
+from garrison.authserver.settings import AuthServerSettings
+from garrison.authserver.stores.attempts import Pause, charge_attempt, forgive_attempt
+from garrison.authserver.stores.store import Store
+
+LONGEST_PAUSE = 900.0
+MEMORY = 3600.0
+
+
+def pause(free: int, failures: int) -> float:
+    """Seconds to wait after `failures`, of which `free` cost nothing."""
+    over = failures - free
+    return 0.0 if over <= 0 else min(LONGEST_PAUSE, 2.0 ** min(over, 10))
+
+
+async def charge(store: Store, settings: AuthServerSettings, *, username: str, address: str, now: float) -> float:
+    """Count an attempt before it is made. Returns the seconds to wait; 0 if it may be made."""
+    pauses: dict[str, Pause] = {
+        account_key(settings, username): partial(pause, settings.free_failures_per_account),
+    }
+    if address:
+        pauses[_address_key(settings, address)] = partial(pause, settings.free_failures_per_address)
+    return await charge_attempt(store, pauses, now=now, memory=MEMORY)
+
+
+async def forgive(store: Store, settings: AuthServerSettings, *, username: str, address: str) -> None:
+    """The attempt was right. The address only gets this one back: one known password doesn't buy guesses at others."""
+    await forgive_attempt(store, forgotten=account_key(settings, username), reduced=_address_key(settings, address))
+
+
+def account_key(settings: AuthServerSettings, username: str) -> str:
+    """A name for the account that tells nothing: what people type as a username is sometimes their password."""
+    return seal.mac(settings.secret, "back-off by account", username)
+
+
+def _address_key(settings: AuthServerSettings, address: str) -> str:
+    return seal.mac(settings.secret, "back-off by address", back_off_unit(address))

@@ -1,0 +1,53 @@
+"""The one cookie: a random value that names a browser, and once signed in its session (RFC 6265bis §4.1.3)."""
+
+import re
+
+from starlette.responses import Response
+
+from garrison.authserver import seal
+from garrison.authserver.context import Exchange
+from garrison.authserver.records import Session
+from garrison.authserver.settings import AuthServerSettings
+from garrison.authserver.stores.sessions import find_session
+from garrison.oauth.errors import InvalidRequest
+
+_SHAPE = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+def name(settings: AuthServerSettings) -> str:
+    """With __Host- no other host and no plain HTTP can set it; on http loopback browsers would refuse that."""
+    return "__Host-garrison" if settings.secure else "garrison-insecure"
+
+
+def read(exchange: Exchange) -> str | None:
+    value = exchange.request.cookies.get(name(exchange.settings), "")
+    return value if _SHAPE.fullmatch(value) else None
+
+
+def write(exchange: Exchange, response: Response, value: str) -> None:
+    response.set_cookie(
+        name(exchange.settings), value, path="/", secure=exchange.settings.secure, httponly=True, samesite="lax"
+    )
+
+
+async def session(exchange: Exchange) -> Session | None:
+    """The browser's session, if it is signed in."""
+    value = read(exchange)
+    return await find_session(exchange.store, seal.hashed(value), exchange.now) if value else None
+
+
+def form_token(exchange: Exchange, browser: str, *form: str) -> str:
+    """A token that makes a form this browser's own: who lacks the cookie can't post it (CSRF)."""
+    return seal.mac(exchange.settings.secret, "form", browser, *form)
+
+
+def check_form_token(exchange: Exchange, token: str, *form: str) -> str:
+    """The cookie's value, if `token` is the form's and this browser's.
+
+    Raises:
+        InvalidRequest: it isn't.
+    """
+    browser = read(exchange)
+    if browser is None or not seal.same_mac(token, form_token(exchange, browser, *form)):
+        raise InvalidRequest("This form is out of date or was not sent from our page. Go back and try again.")
+    return browser

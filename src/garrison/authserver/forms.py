@@ -1,0 +1,60 @@
+"""Parameters of a query or a form (RFC 6749 §3.1, §3.2 and appendix B): each at most once, empty ones as if absent."""
+
+from collections import Counter
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+
+from garrison.oauth.errors import InvalidRequest
+
+FORM = "application/x-www-form-urlencoded"
+MAX_PARAMETERS = 50
+
+
+class FormTooLarge(InvalidRequest):
+    status = 413
+
+
+class Parameters(dict[str, str]):
+    """The parameters by name, of a repeated one the last; `repeated` names those that came more than once."""
+
+    def __init__(self, pairs: list[tuple[str, str]]) -> None:
+        super().__init__((name, value) for name, value in pairs if value)
+        self.repeated = frozenset(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+
+    def check_unrepeated(self) -> None:
+        """Raises `InvalidRequest` if a parameter came twice: two readers could each take another one for the truth."""
+        if self.repeated:
+            raise InvalidRequest(f"these parameters came more than once: {', '.join(sorted(self.repeated))}")
+
+
+def parse(encoded: bytes) -> Parameters:
+    try:
+        text = encoded.decode("ascii")
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
+    except ValueError as error:
+        raise InvalidRequest("the parameters are not form-encoded UTF-8, or there are too many") from error
+    return Parameters(pairs)
+
+
+async def read_form(request: Request, max_bytes: int) -> Parameters:
+    """The parameters of a POST body, repeated ones not yet refused.
+
+    Raises:
+        InvalidRequest: it isn't a form, can't be parsed, or is longer than `max_bytes`, of which no more is read.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+        raise InvalidRequest(f"the body must be {FORM}")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > max_bytes:
+            raise FormTooLarge(f"the form is longer than {max_bytes} bytes")
+    return parse(bytes(body))
+
+
+def required(form: Mapping[str, str], name: str) -> str:
+    if name not in form:
+        raise InvalidRequest(f"{name} is required")
+    return form[name]

@@ -1,0 +1,1 @@
+"""One grant a module; they never import each other."""

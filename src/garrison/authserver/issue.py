@@ -1,0 +1,69 @@
+"""The token response (RFC 6749 §5.1): an access token by RFC 9068, signed off the event loop."""
+
+from dataclasses import dataclass, field
+from functools import partial
+
+import anyio.to_thread
+from starlette.responses import JSONResponse, Response
+
+from garrison.authserver import seal
+from garrison.authserver.context import Exchange
+from garrison.base.events import Kind
+from garrison.oauth import access_token, scope
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What a grant came to: who may do what, where, and the refresh token if there is one."""
+
+    grant_type: str
+    client_id: str
+    subject: str
+    scope: frozenset[str]
+    resource: str
+    family: str = ""
+    refresh_token: str | None = field(default=None, repr=False)
+    jti: str = field(default_factory=seal.new_id)
+
+
+async def record(exchange: Exchange, grant: Grant) -> None:
+    """Make the issue of the token durable; it comes before the token does.
+
+    Raises:
+        EventStoreError: no token may be issued.
+    """
+    await exchange.record(
+        Kind.TOKEN_ISSUED,
+        subject=grant.subject,
+        client_id=grant.client_id,
+        grant_type=grant.grant_type,
+        scope=scope.render(grant.scope),
+        resource=grant.resource,
+        family=grant.family,
+        jti=grant.jti,
+    )
+
+
+async def response(exchange: Exchange, grant: Grant) -> Response:
+    settings = exchange.settings
+    sign = partial(
+        access_token.issue,
+        settings.signing_keys[0],
+        issuer=settings.issuer,
+        subject=grant.subject,
+        client_id=grant.client_id,
+        audience=grant.resource,
+        scope=grant.scope,
+        now=exchange.now,
+        lifetime=settings.access_token_lifetime,
+        jti=grant.jti,
+    )
+    body = {
+        "access_token": await anyio.to_thread.run_sync(sign),
+        "token_type": "Bearer",
+        "expires_in": settings.access_token_lifetime,
+        "scope": scope.render(grant.scope),
+    }
+    if grant.refresh_token:
+        body["refresh_token"] = grant.refresh_token
+    return JSONResponse(body)

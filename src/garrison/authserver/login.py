@@ -1,0 +1,98 @@
+"""Sign-in: username and password, with back-off, a form token, and a new session at every success (RFC 9700 §4.7)."""
+
+from math import ceil
+
+from starlette.responses import Response
+
+from garrison.authserver import authorization_response, backoff, cookies, forms, pages, seal
+from garrison.authserver.authorization_response import to_page
+from garrison.authserver.context import Exchange
+from garrison.authserver.records import User
+from garrison.authserver.stores.clients import find_client
+from garrison.authserver.stores.sessions import save_session
+from garrison.authserver.stores.users import find_user
+from garrison.base.events import Kind
+
+_WRONG = "The username or the password is wrong."
+_TOO_MANY = "Too many attempts. Wait a moment, then try again."
+
+
+async def endpoint(exchange: Exchange) -> Response:
+    return await (_sign_in(exchange) if exchange.request.method == "POST" else _ask(exchange))
+
+
+async def _ask(exchange: Exchange) -> Response:
+    sealed = forms.required(forms.parse(exchange.request.scope["query_string"]), "request")
+    if await cookies.session(exchange):
+        return to_page(exchange, "/consent", request=sealed)
+    return await _page(exchange, sealed)
+
+
+async def _sign_in(exchange: Exchange) -> Response:
+    form = await forms.read_form(exchange.request, exchange.settings.max_form_bytes)
+    form.check_unrepeated()
+    sealed = forms.required(form, "request")
+    cookies.check_form_token(exchange, forms.required(form, "csrf"), "login", sealed)
+    authorization_response.unseal(exchange, sealed)
+    username = form.get("username", "").strip().lower()
+    found = await find_user(exchange.store, username)
+    wait = await backoff.charge(
+        exchange.store, exchange.settings, username=username, address=exchange.address, now=exchange.now
+    )
+    if wait > 0:
+        await _failed(exchange, username, found, "back-off")
+        return await _page(exchange, sealed, username=username, error=_TOO_MANY, status=429, wait=ceil(wait))
+    if not await _password_is_right(exchange, found, form.get("password", "")):
+        await _failed(exchange, username, found, "wrong password" if found else "unknown user")
+        return await _page(exchange, sealed, username=username, error=_WRONG, status=403)
+    return await _signed_in(exchange, username, sealed)
+
+
+async def _password_is_right(exchange: Exchange, found: tuple[User, str] | None, password: str) -> bool:
+    """An unknown or disabled user costs the same time and gets the same answer as a wrong password."""
+    right = await exchange.server.passwords.verify(password, found[1] if found else None)
+    return bool(found and right and not found[0].disabled)
+
+
+async def _signed_in(exchange: Exchange, username: str, sealed: str) -> Response:
+    await exchange.record(Kind.LOGIN_SUCCEEDED, subject=username)
+    await backoff.forgive(exchange.store, exchange.settings, username=username, address=exchange.address)
+    value = seal.new_secret()
+    await save_session(
+        exchange.store,
+        seal.hashed(value),
+        username=username,
+        now=exchange.now,
+        expires_at=exchange.now + exchange.settings.session_lifetime,
+    )
+    response = to_page(exchange, "/consent", request=sealed)
+    cookies.write(exchange, response, value)
+    return response
+
+
+async def _failed(exchange: Exchange, username: str, found: tuple[User, str] | None, reason: str) -> None:
+    """Without the name, if no user has it: people type passwords into the wrong field."""
+    account = backoff.account_key(exchange.settings, username)[:12]
+    await exchange.note(Kind.LOGIN_FAILED, subject=username if found else "", reason=reason, account=account)
+
+
+async def _page(
+    exchange: Exchange, sealed: str, *, username: str = "", error: str = "", status: int = 200, wait: int = 0
+) -> Response:
+    request = authorization_response.unseal(exchange, sealed)
+    found = await find_client(exchange.store, request.client_id)
+    browser = cookies.read(exchange) or seal.new_secret()
+    response = pages.page(
+        exchange,
+        "login.html",
+        status=status,
+        headers={"Retry-After": str(wait)} if wait else {},
+        redirect_uri=request.redirect_uri,
+        client=found[0].name if found else "",
+        username=username,
+        request=sealed,
+        csrf=cookies.form_token(exchange, browser, "login", sealed),
+        error=error,
+    )
+    cookies.write(exchange, response, browser)
+    return response

@@ -1,0 +1,41 @@
+"""RFC 8414 metadata, OpenID Connect's address for it, the key set (RFC 7517), health: only what works is advertised."""
+
+from starlette.responses import JSONResponse, Response
+
+from garrison.authserver.context import Exchange
+from garrison.authserver.records import METHODS
+from garrison.authserver.token import GRANTS
+from garrison.oauth import jwks, pkce
+
+_FRESH = {"Cache-Control": "public, max-age=300"}
+
+
+async def endpoint(exchange: Exchange) -> Response:
+    settings = exchange.settings
+    document = {
+        "issuer": settings.issuer,
+        "authorization_endpoint": settings.url("/authorize"),
+        "token_endpoint": settings.url("/token"),
+        "revocation_endpoint": settings.url("/revoke"),
+        "jwks_uri": settings.url("/jwks"),
+        "scopes_supported": sorted(frozenset().union(*settings.resources.values())),
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": list(GRANTS),
+        "token_endpoint_auth_methods_supported": list(METHODS),
+        "revocation_endpoint_auth_methods_supported": list(METHODS),
+        "code_challenge_methods_supported": [pkce.METHOD],
+        "authorization_response_iss_parameter_supported": True,
+        "protected_resources": sorted(settings.resources),
+    }
+    return JSONResponse(document, headers=_FRESH)
+
+
+async def health(exchange: Exchange) -> Response:
+    """200 while the database answers, else 503."""
+    await exchange.store.ping()
+    return JSONResponse({"status": "ok"})
+
+
+async def key_set(exchange: Exchange) -> Response:
+    return JSONResponse(jwks.public_set(exchange.settings.signing_keys), headers=_FRESH)

@@ -1,0 +1,65 @@
+"""The pages for people: Jinja2 with autoescape, no script, one stylesheet, and the headers that keep them unframed."""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.responses import HTMLResponse, Response
+
+from garrison.authserver.context import Exchange
+
+_FOLDER = Path(__file__).parent / "templates"
+_STYLE = (_FOLDER / "style.css").read_bytes()
+_STYLE_VERSION = sha256(_STYLE).hexdigest()[:12]
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+)
+
+
+def page(
+    exchange: Exchange,
+    template: str,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    redirect_uri: str | None = None,
+    **values: Any,
+) -> Response:
+    """`template` rendered; `redirect_uri` is where its forms may lead in the end."""
+    html = _ENVIRONMENT.get_template(template).render(
+        path=exchange.settings.path, style=f"{exchange.settings.path}/style.css?{_STYLE_VERSION}", **values
+    )
+    policy = {"Content-Security-Policy": content_security_policy(redirect_uri)}
+    return HTMLResponse(html, status_code=status, headers={**(headers or {}), **policy})
+
+
+async def style(_exchange: Exchange) -> Response:
+    return Response(_STYLE, media_type="text/css", headers={"Cache-Control": "public, max-age=86400, immutable"})
+
+
+def content_security_policy(redirect_uri: str | None) -> str:
+    """Nothing but our stylesheet and our forms.
+
+    Chromium holds form-action against every redirect that follows a form, so the one to the client has to be allowed
+    on each page whose form can end there.
+    """
+    target = f" {_source(redirect_uri)}" if redirect_uri else ""
+    return f"default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'{target}"
+
+
+def _source(redirect_uri: str) -> str:
+    """The CSP source expression (CSP 3 §2.3.1) for a registered redirect URI's origin."""
+    parts = urlsplit(redirect_uri)
+    host = parts.hostname or ""
+    if not host or not host.replace("-", "").replace(".", "").isalnum():
+        return f"{parts.scheme}:"  # a private scheme, or an IPv6 address, for which CSP has no expression
+    return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}"
+
+
+def redirect_host(redirect_uri: str) -> str:
+    """Where a redirect goes, for people: its host, or the whole private scheme."""
+    parts = urlsplit(redirect_uri)
+    return parts.netloc or f"{parts.scheme}:"

@@ -1,0 +1,49 @@
+"""Passwords: Argon2id (RFC 9106), off the event loop, as slow for strangers as for users."""
+
+import unicodedata
+
+import anyio
+import anyio.to_thread
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from garrison.authserver.settings import PasswordCost
+
+MAX_LENGTH = 1024
+AT_ONCE = 2
+"""Passwords hashed at the same time; each takes 64 MiB, and a flood of them must queue instead."""
+
+
+async def hash_password(password: str, cost: PasswordCost) -> str:
+    return await anyio.to_thread.run_sync(_hasher(cost).hash, _normal(password))
+
+
+class Passwords:
+    """Judges passwords; hashes of other costs than `cost` are still right, only told apart by their time."""
+
+    def __init__(self, cost: PasswordCost) -> None:
+        self._hasher = _hasher(cost)
+        self._turns = anyio.CapacityLimiter(AT_ONCE)
+        self._nobody = self._hasher.hash("the password of no user")
+
+    async def verify(self, password: str, password_hash: str | None) -> bool:
+        """Whether `password` is the one of `password_hash`; None, for an unknown user, takes as long and is False."""
+        right = await anyio.to_thread.run_sync(
+            self._matches, password_hash or self._nobody, _normal(password), limiter=self._turns
+        )
+        return right and password_hash is not None and len(password) <= MAX_LENGTH
+
+    def _matches(self, password_hash: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(password_hash, password)
+        except (VerificationError, InvalidHashError):
+            return False
+
+
+def _hasher(cost: PasswordCost) -> PasswordHasher:
+    return PasswordHasher(time_cost=cost.time, memory_cost=cost.memory_kib, parallelism=cost.parallelism)
+
+
+def _normal(password: str) -> str:
+    """RFC 8265 §4.2: the same characters, however the keyboard composed them; not more than are worth hashing."""
+    return unicodedata.normalize("NFC", password[:MAX_LENGTH])

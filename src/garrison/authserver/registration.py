@@ -1,0 +1,86 @@
+"""What may be registered (RFC 7591 §2's members for a client; names and passwords of users): else a `UsageError`."""
+
+import re
+import secrets
+from collections.abc import Iterable
+from typing import cast
+
+from garrison.authserver.passwords import MAX_LENGTH
+from garrison.authserver.records import CLIENT_PREFIX, GRANT_TYPES, METHODS, Client, Method
+from garrison.base.errors import UsageError
+from garrison.oauth import redirect_uri, resource
+from garrison.oauth import scope as scope_rfc6749
+from garrison.oauth.errors import InvalidScope, OAuthError
+
+MAX_NAME = 100
+MIN_PASSWORD = 12
+_USERNAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
+
+
+def name(text: str) -> str:
+    """Printable, because a name that reorders or hides text on the consent page speaks for somebody else."""
+    if not 1 <= len(text) <= MAX_NAME or not text.isprintable() or text != text.strip():
+        raise UsageError(f"a client's name is 1 to {MAX_NAME} printable characters")
+    return text
+
+
+def method(chosen: str, *, public: bool) -> Method:
+    if public:
+        return "none"
+    if chosen not in METHODS or chosen == "none":
+        raise UsageError(
+            f"{chosen} is no way for a client to authenticate",
+            "client_secret_basic or client_secret_post; a client without a secret is public.",
+        )
+    return cast("Method", chosen)
+
+
+def grants(names: Iterable[str]) -> frozenset[str]:
+    chosen = frozenset(names)
+    if not chosen or not chosen <= frozenset(GRANT_TYPES):
+        raise UsageError(f"grants must be one or more of {', '.join(GRANT_TYPES)}")
+    return chosen
+
+
+def scope(text: str) -> frozenset[str]:
+    try:
+        scopes = scope_rfc6749.parse(text)
+    except InvalidScope as error:
+        raise UsageError(error.description) from error
+    if not scopes:
+        raise UsageError("scope is empty: nothing could ever be granted")
+    return scopes
+
+
+def check_client(client: Client) -> None:
+    """What must hold between its parts."""
+    codes = "authorization_code" in client.grants
+    if codes != bool(client.redirect_uris):
+        raise UsageError("a client has redirect URIs if, and only if, its grants have authorization_code")
+    if "refresh_token" in client.grants and not codes:
+        raise UsageError("refresh_token comes with authorization_code alone (RFC 6749 section 4.4.3)")
+    if "client_credentials" in client.grants and not client.confidential:
+        raise UsageError("client_credentials is for confidential clients only (RFC 6749 section 4.4)")
+    try:
+        for uri in client.redirect_uris:
+            redirect_uri.check_registrable(uri)
+        for uri in client.resources:
+            resource.check(uri)
+    except OAuthError as error:
+        raise UsageError(error.description) from error
+
+
+def password(chosen: str | None) -> str:
+    if chosen is None:
+        return secrets.token_urlsafe(15)
+    if not MIN_PASSWORD <= len(chosen) <= MAX_LENGTH:
+        raise UsageError(f"a password has {MIN_PASSWORD} to {MAX_LENGTH} characters")
+    return chosen
+
+
+def username(text: str) -> str:
+    if not _USERNAME.fullmatch(text) or text.startswith(CLIENT_PREFIX):
+        raise UsageError(
+            f"a username is up to 64 of a-z, 0-9 and ._@+-, begins with a letter or digit, and not with {CLIENT_PREFIX}"
+        )
+    return text

@@ -1,0 +1,50 @@
+"""Token revocation (RFC 7009): a client ends its own grant by the refresh token."""
+
+from starlette.responses import Response
+
+from garrison.authserver import client_auth, seal
+from garrison.authserver.context import Exchange
+from garrison.authserver.forms import read_form, required
+from garrison.authserver.records import Client
+from garrison.authserver.stores.families import revoke_family
+from garrison.authserver.stores.refresh_tokens import find_refresh_token
+from garrison.base.events import Kind
+from garrison.oauth.access_token import peek_issuer
+from garrison.oauth.errors import InvalidClient, InvalidGrant, OAuthError
+
+
+class UnsupportedTokenType(OAuthError):
+    """RFC 7009 §2.2.1."""
+
+    error = "unsupported_token_type"
+
+
+async def endpoint(exchange: Exchange) -> Response:
+    form = await read_form(exchange.request, exchange.settings.max_form_bytes)
+    form.check_unrepeated()
+    try:
+        client = await client_auth.authenticate(exchange, form)
+    except InvalidClient as error:
+        await exchange.note(Kind.CLIENT_REFUSED, reason=error.description, detail=error.detail or None)
+        raise
+    await _revoke(exchange, client, required(form, "token"))
+    return Response(status_code=200)
+
+
+async def _revoke(exchange: Exchange, client: Client, value: str) -> None:
+    """An unknown token is as good as revoked (§2.2); an access token can't be, its resources ask nobody about it."""
+    token = await find_refresh_token(exchange.store, seal.hashed(value))
+    if token is None:
+        if peek_issuer(value) == exchange.settings.issuer:
+            raise UnsupportedTokenType("access tokens can't be revoked, they expire; revoke the refresh token")
+        return
+    if token.family.client_id != client.client_id:
+        raise InvalidGrant("the token was issued to another client")
+    if await revoke_family(exchange.store, token.family.id, exchange.now):
+        await exchange.record(
+            Kind.TOKEN_REVOKED,
+            subject=token.family.username,
+            client_id=client.client_id,
+            reason="by its client",
+            family=token.family.id,
+        )

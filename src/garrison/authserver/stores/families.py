@@ -1,0 +1,64 @@
+"""Verbs on families: what ends with a grant ends for all of its codes and refresh tokens at once."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from garrison.authserver.records import Family
+from garrison.authserver.stores.store import Store
+from garrison.authserver.stores.tables import families
+from garrison.oauth import scope
+
+
+async def revoke_family(store: Store, family_id: str, now: float) -> bool:
+    """Whether it was still alive."""
+    async with store.write() as connection:
+        result = await connection.execute(
+            families.update().where(families.c.id == family_id, families.c.revoked_at.is_(None)).values(revoked_at=now)
+        )
+    return result.rowcount == 1
+
+
+def insert_family(family: Family) -> sa.Insert:
+    return families.insert().values(
+        id=family.id,
+        client_id=family.client_id,
+        username=family.username,
+        session=family.session,
+        scope=scope.render(family.scope),
+        resource=family.resource,
+        created_at=family.created_at,
+        expires_at=family.expires_at,
+    )
+
+
+def lock_living_family(family_id: str) -> sa.Select[Any]:
+    """Selects the family if it is not revoked; PostgreSQL keeps it so until the transaction's end."""
+    return sa.select(families.c.id).where(families.c.id == family_id, families.c.revoked_at.is_(None)).with_for_update()
+
+
+def as_family(row: Any) -> Family:
+    return Family(
+        id=row.id,
+        client_id=row.client_id,
+        username=row.username,
+        session=row.session,
+        scope=scope.parse(row.scope),
+        resource=row.resource,
+        created_at=row.created_at,
+        expires_at=row.family_expires_at,
+        revoked=row.revoked_at is not None,
+    )
+
+
+FAMILY_COLUMNS = (
+    families.c.id,
+    families.c.client_id,
+    families.c.username,
+    families.c.session,
+    families.c.scope,
+    families.c.resource,
+    families.c.created_at,
+    families.c.expires_at.label("family_expires_at"),
+    families.c.revoked_at,
+)

@@ -1,0 +1,27 @@
+"""What has expired goes, a few rows at a time, so that no request waits long behind it."""
+
+import sqlalchemy as sa
+
+from garrison.authserver.stores.store import Store
+from garrison.authserver.stores.tables import attempts, codes, families, refresh_tokens, sessions
+
+BATCH = 500
+KEPT = 86_400
+"""Seconds that used and expired codes and tokens stay, so that their replay is still known for what it is."""
+
+
+async def purge(store: Store, now: float, batch: int = BATCH) -> int:
+    """Delete at most `batch` rows of each table; returns how many went."""
+    gone = 0
+    for table, expired in (
+        (codes, codes.c.expires_at < now - KEPT),
+        (refresh_tokens, refresh_tokens.c.expires_at < now - KEPT),
+        (families, families.c.expires_at < now - KEPT),
+        (sessions, sessions.c.expires_at < now),
+        (attempts, attempts.c.forgotten_at < now),
+    ):
+        key = next(iter(table.primary_key))
+        doomed = sa.select(key).where(expired).limit(batch)
+        async with store.write() as connection:
+            gone += (await connection.execute(table.delete().where(key.in_(doomed)))).rowcount
+    return gone

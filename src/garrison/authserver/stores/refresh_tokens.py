@@ -1,0 +1,76 @@
+"""Verbs on refresh tokens (RFC 9700 §4.14.2: each is used once, and its reuse ends the family)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from garrison.authserver.records import RefreshToken
+from garrison.authserver.stores.codes import Witness
+from garrison.authserver.stores.families import FAMILY_COLUMNS, as_family, lock_living_family
+from garrison.authserver.stores.store import Store
+from garrison.authserver.stores.tables import families, refresh_tokens
+
+
+@dataclass(frozen=True)
+class Successor:
+    """The token that takes over: its key, its end, and the salt that it was made with."""
+
+    key: str
+    salt: str
+    expires_at: float
+
+
+async def find_refresh_token(store: Store, key: str) -> RefreshToken | None:
+    """The token, whatever became of it."""
+    query = (
+        sa.select(refresh_tokens.c.expires_at, refresh_tokens.c.used_at, *FAMILY_COLUMNS)
+        .join_from(refresh_tokens, families)
+        .where(refresh_tokens.c.key == key)
+    )
+    async with store.read() as connection:
+        row = (await connection.execute(query)).one_or_none()
+    return RefreshToken(key, as_family(row), row.expires_at, row.used_at is not None) if row else None
+
+
+async def rotate_refresh(
+    store: Store, token: RefreshToken, successor: Successor, *, now: float, grace: float, witness: Witness
+) -> str | None:
+    """Use `token` up and let `successor` take over.
+
+    Returns:
+        The salt of the token's successor: `successor.salt`; or an older one, if the token was used no more than `grace`
+        seconds ago and the successor it then got is still unused, for then that answer was lost.
+        None if the token was used before otherwise, or its family has ended.
+    """
+    salt: str | None
+    async with store.write() as connection:
+        if (await connection.execute(lock_living_family(token.family.id))).first() is None:
+            return None
+        mine = refresh_tokens.c.key == token.key
+        used = await connection.execute(
+            refresh_tokens.update()
+            .where(mine, refresh_tokens.c.used_at.is_(None))
+            .values(used_at=now, successor_salt=successor.salt, successor_key=successor.key)
+        )
+        if used.rowcount == 1:
+            salt = successor.salt
+            await connection.execute(
+                refresh_tokens.insert().values(
+                    key=successor.key, family_id=token.family.id, expires_at=successor.expires_at
+                )
+            )
+        else:
+            salt = await connection.scalar(_lost_answer(token.key, now - grace))
+        if salt is not None:
+            await witness()
+    return salt
+
+
+def _lost_answer(key: str, since: float) -> sa.Select[Any]:
+    heir = refresh_tokens.alias("heir")
+    return (
+        sa.select(refresh_tokens.c.successor_salt)
+        .join(heir, heir.c.key == refresh_tokens.c.successor_key)
+        .where(refresh_tokens.c.key == key, refresh_tokens.c.used_at > since, heir.c.used_at.is_(None))
+    )

@@ -1,0 +1,148 @@
+"""The database behind the verbs: SQLite (WAL) by default, PostgreSQL by its URL.
+
+A verb is a function that takes a `Store` and does one atomic thing; the modules beside this one hold them.
+"""
+
+import os
+from asyncio import Lock
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InvalidRequestError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from garrison.authserver.stores.tables import METADATA, clients
+from garrison.base.errors import GarrisonError, UsageError
+from garrison.base.files import PRIVATE_FILE
+
+LOCK_TIMEOUT = 5.0
+"""Seconds that a SQLite connection waits for another process's transaction."""
+
+_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+
+
+class StoreUnavailableError(GarrisonError):
+    """The database can't be reached, or is locked for too long."""
+
+
+class Store:
+    def __init__(self, url: str) -> None:
+        self.url = _as_url(url)
+        self._sqlite = self.url.get_backend_name() == "sqlite"
+        options: dict[str, Any] = {"connect_args": {"timeout": LOCK_TIMEOUT}} if self._sqlite else {}
+        try:
+            # Parameters are hashes and names of people: they don't belong into an exception's text.
+            self._engine = create_async_engine(self.url, hide_parameters=True, **options)
+        except (ImportError, ArgumentError, InvalidRequestError):
+            driver = self.url.drivername
+            raise UsageError(f"there is no asynchronous driver {driver}", "Install one, such as asyncpg.") from None
+        self._turn = Lock()
+        if self._sqlite:
+            sa.event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
+            sa.event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
+
+    async def open(self) -> None:
+        """Make the database, private to its owner, and the tables that are missing.
+
+        Raises:
+            StoreUnavailableError: it can't be done.
+        """
+        if self._sqlite:
+            _make_private_file(self.url)
+        async with self.write() as connection:
+            await connection.run_sync(METADATA.create_all)
+
+    async def ping(self) -> None:
+        """Raises `StoreUnavailableError` if the database does not answer, or has no tables."""
+        async with self.read() as connection:
+            await connection.execute(clients.select().limit(1))
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A connection that sees one moment's state."""
+        async with _reported(), self._engine.connect() as connection:
+            await connection.execution_options(reads_only=True)
+            yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction, committed at the end unless the block raises.
+
+        On SQLite it holds the write lock from its first statement, and one process's writers queue here rather than
+        poll SQLite's lock.
+        """
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(_reported())
+            if self._sqlite:
+                await stack.enter_async_context(self._turn)
+            yield await stack.enter_async_context(self._engine.begin())
+
+
+@asynccontextmanager
+async def open_store(url: str) -> AsyncIterator[Store]:
+    """The store at `url` (a SQLAlchemy URL or a SQLite file's path), opened and closed again."""
+    store = Store(url)
+    try:
+        await store.open()
+        yield store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def _reported() -> AsyncIterator[None]:
+    """Failures of the database as one error, without its text: that may hold addresses and credentials."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except (SQLAlchemyError, OSError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        raise StoreUnavailableError(
+            f"the authorization server's database is not available ({type(cause).__name__})",
+            "Check database_url, and that its file or server can be reached and written.",
+        ) from None
+
+
+def _as_url(url: str) -> sa.URL:
+    if "://" not in url:
+        return sa.URL.create("sqlite+aiosqlite", database=url)
+    try:
+        made = sa.make_url(url)
+    except ArgumentError:  # its text would quote the password in the URL
+        raise UsageError("database_url is neither a SQLAlchemy URL nor a path") from None
+    return made.set(drivername=_DRIVERS.get(made.drivername, made.drivername))
+
+
+def _make_private_file(url: sa.URL) -> None:
+    """SQLite gives the -wal and -shm files the mode of the database's own file."""
+    if not url.database or url.database == ":memory:":
+        raise StoreUnavailableError("the authorization server's database must be a file", "Set database_url to a path.")
+    path = Path(url.database)
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE))
+        path.chmod(PRIVATE_FILE)
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"the database file {path} can't be opened ({error.strerror})", "Check its folder and its owner."
+        ) from None
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver's own transactions off: BEGIN is ours, below
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    """A writer takes the write lock at once: upgrading later fails when another has written in between."""
+    reads_only = connection.get_execution_options().get("reads_only", False)
+    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")

@@ -1,0 +1,100 @@
+"""The tables. Secrets are never columns: what is random is kept as its SHA-256, what a person chose as Argon2id."""
+
+import sqlalchemy as sa
+
+METADATA = sa.MetaData()
+
+_HASH = sa.String(64)
+_TIME = sa.Double
+_URL = sa.String(2048)
+
+clients = sa.Table(
+    "clients",
+    METADATA,
+    sa.Column("client_id", sa.String(64), primary_key=True),
+    sa.Column("name", sa.String(100), nullable=False),
+    sa.Column("method", sa.String(32), nullable=False),
+    sa.Column("secret_hash", _HASH),
+    sa.Column("grants", sa.JSON, nullable=False),
+    sa.Column("scope", sa.Text, nullable=False),
+    sa.Column("redirect_uris", sa.JSON, nullable=False),
+    sa.Column("resources", sa.JSON, nullable=False),
+    sa.Column("disabled", sa.Boolean, nullable=False, default=False),
+    sa.Column("created_at", _TIME, nullable=False),
+)
+
+users = sa.Table(
+    "users",
+    METADATA,
+    sa.Column("username", sa.String(64), primary_key=True),
+    sa.Column("password_hash", sa.Text, nullable=False),
+    sa.Column("scope", sa.Text, nullable=False),
+    sa.Column("disabled", sa.Boolean, nullable=False, default=False),
+    sa.Column("created_at", _TIME, nullable=False),
+)
+
+sessions = sa.Table(
+    "sessions",
+    METADATA,
+    sa.Column("key", _HASH, primary_key=True),
+    sa.Column("username", sa.ForeignKey("users.username", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("created_at", _TIME, nullable=False),
+    sa.Column("expires_at", _TIME, nullable=False, index=True),
+)
+
+consents = sa.Table(
+    "consents",
+    METADATA,
+    sa.Column("username", sa.ForeignKey("users.username", ondelete="CASCADE"), primary_key=True),
+    sa.Column("client_id", sa.ForeignKey("clients.client_id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("resource", _URL, primary_key=True),
+    sa.Column("scope", sa.Text, nullable=False),
+    sa.Column("created_at", _TIME, nullable=False),
+)
+
+families = sa.Table(
+    "families",
+    METADATA,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("client_id", sa.ForeignKey("clients.client_id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("username", sa.ForeignKey("users.username", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("session", _HASH, nullable=False, index=True),
+    sa.Column("scope", sa.Text, nullable=False),
+    sa.Column("resource", _URL, nullable=False),
+    sa.Column("created_at", _TIME, nullable=False),
+    sa.Column("expires_at", _TIME, nullable=False, index=True),
+    sa.Column("revoked_at", _TIME),
+)
+
+codes = sa.Table(
+    "codes",
+    METADATA,
+    sa.Column("key", _HASH, primary_key=True),
+    sa.Column("family_id", sa.ForeignKey("families.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("redirect_uri", _URL, nullable=False),
+    sa.Column("redirect_uri_given", sa.Boolean, nullable=False),
+    sa.Column("code_challenge", sa.String(43), nullable=False),
+    sa.Column("expires_at", _TIME, nullable=False, index=True),
+    sa.Column("used_at", _TIME),
+)
+
+refresh_tokens = sa.Table(
+    "refresh_tokens",
+    METADATA,
+    sa.Column("key", _HASH, primary_key=True),
+    sa.Column("family_id", sa.ForeignKey("families.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("expires_at", _TIME, nullable=False, index=True),
+    sa.Column("used_at", _TIME),
+    # With these and the server's secret the successor can be made again, by whoever still holds this token.
+    sa.Column("successor_salt", sa.String(64)),
+    sa.Column("successor_key", _HASH),
+)
+
+attempts = sa.Table(
+    "attempts",
+    METADATA,
+    sa.Column("key", _HASH, primary_key=True),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("blocked_until", _TIME, nullable=False),
+    sa.Column("forgotten_at", _TIME, nullable=False, index=True),
+)

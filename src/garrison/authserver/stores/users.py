@@ -1,0 +1,111 @@
+"""Verbs on users and what they have consented to."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from garrison.authserver.records import User
+from garrison.authserver.stores.store import Store
+from garrison.authserver.stores.tables import consents, families, sessions, users
+from garrison.oauth import scope
+
+
+async def save_user(store: Store, user: User, password_hash: str) -> bool:
+    """Whether it was saved: False means that the name is taken."""
+    try:
+        async with store.write() as connection:
+            await connection.execute(
+                users.insert().values(
+                    username=user.username,
+                    password_hash=password_hash,
+                    scope=scope.render(user.scope),
+                    disabled=user.disabled,
+                    created_at=user.created_at,
+                )
+            )
+    except IntegrityError:
+        return False
+    return True
+
+
+async def find_user(store: Store, username: str) -> tuple[User, str] | None:
+    """The user, disabled or not, and the Argon2id hash of the password."""
+    async with store.read() as connection:
+        row = (await connection.execute(users.select().where(users.c.username == username))).one_or_none()
+    return (as_user(row), row.password_hash) if row else None
+
+
+async def all_users(store: Store) -> list[User]:
+    async with store.read() as connection:
+        rows = await connection.execute(users.select().order_by(users.c.username))
+    return [as_user(row) for row in rows]
+
+
+async def set_user_scope(store: Store, username: str, granted: frozenset[str]) -> bool:
+    """What the user may grant from now on, and what is left of what they granted before."""
+    async with store.write() as connection:
+        result = await connection.execute(
+            users.update().where(users.c.username == username).values(scope=scope.render(granted))
+        )
+    return result.rowcount == 1
+
+
+async def set_user_disabled(store: Store, username: str, *, disabled: bool, now: float) -> bool:
+    return await _change(store, username, now, disabled=disabled)
+
+
+async def set_password(store: Store, username: str, password_hash: str, *, now: float) -> bool:
+    return await _change(store, username, now, password_hash=password_hash)
+
+
+async def _change(store: Store, username: str, now: float, **values: Any) -> bool:
+    """Whoever was signed in as the user no longer is, and whatever the user granted has ended."""
+    async with store.write() as connection:
+        result = await connection.execute(users.update().where(users.c.username == username).values(**values))
+        await connection.execute(sessions.delete().where(sessions.c.username == username))
+        await connection.execute(
+            families.update()
+            .where(families.c.username == username, families.c.revoked_at.is_(None))
+            .values(revoked_at=now)
+        )
+    return result.rowcount == 1
+
+
+async def delete_user(store: Store, username: str) -> bool:
+    """Gone with the user's sessions, consents, codes and refresh tokens (ON DELETE CASCADE)."""
+    async with store.write() as connection:
+        result = await connection.execute(users.delete().where(users.c.username == username))
+    return result.rowcount == 1
+
+
+async def remember_consent(
+    store: Store, *, username: str, client_id: str, resource: str, granted: frozenset[str], now: float
+) -> None:
+    of_these = _consent(username, client_id, resource)
+    async with store.write() as connection:
+        await connection.execute(consents.delete().where(of_these))
+        await connection.execute(
+            consents.insert().values(
+                username=username,
+                client_id=client_id,
+                resource=resource,
+                scope=scope.render(granted),
+                created_at=now,
+            )
+        )
+
+
+async def remembered_consent(store: Store, *, username: str, client_id: str, resource: str) -> frozenset[str]:
+    """The scope that the user has let the client have at the resource for good; empty if none."""
+    async with store.read() as connection:
+        query = sa.select(consents.c.scope).where(_consent(username, client_id, resource))
+        return scope.parse((await connection.execute(query)).scalar_one_or_none())
+
+
+def _consent(username: str, client_id: str, resource: str) -> sa.ColumnElement[bool]:
+    return sa.and_(consents.c.username == username, consents.c.client_id == client_id, consents.c.resource == resource)
+
+
+def as_user(row: Any) -> User:
+    return User(row.username, scope.parse(row.scope), row.disabled, row.created_at)

@@ -1,0 +1,74 @@
+"""Connecting to checked addresses only: the part of the guarded fetcher (fetch.py) that sits on httpcore's network.
+
+A name is resolved once, all of its addresses are judged, and the connection goes to one of these, while the name stays
+what TLS and the Host header go by: a second answer of the name service changes nothing (DNS rebinding).
+"""
+
+import socket
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import anyio
+import httpcore2
+
+from garrison.base.addresses import is_public
+from garrison.base.errors import FetchError, UsageError
+
+
+class CheckedBackend(httpcore2.AnyIOBackend):
+    """httpcore's network, as `Fetcher` describes it."""
+
+    def __init__(self, *, private_addresses: bool, connect_to: Mapping[str, str]) -> None:
+        self._private_addresses = private_addresses
+        self._connect_to = {_host_port(public): _host_port(actual) for public, actual in connect_to.items()}
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        host, port = self._connect_to.get((host, port), (host, port))
+        addresses = await self._resolve(host, port)
+        for address in addresses[:-1]:  # localhost is often two, and only one of them served
+            try:
+                return _closing(await super().connect_tcp(address, port, timeout, local_address, socket_options))
+            except httpcore2.ConnectError:
+                continue
+        return _closing(await super().connect_tcp(addresses[-1], port, timeout, local_address, socket_options))
+
+    async def _resolve(self, host: str, port: int) -> list[str]:
+        """The addresses of `host`. Raises `FetchError` unless all of them are allowed."""
+        found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = [str(entry[4][0]) for entry in found]
+        if not addresses or not (self._private_addresses or all(is_public(address) for address in addresses)):
+            raise FetchError(
+                "is at a special-use address, where this may not go",
+                "If the server is meant to be there, give its address in the configuration.",
+            )
+        return addresses
+
+
+def _closing(stream: httpcore2.AsyncNetworkStream) -> httpcore2.AsyncNetworkStream:
+    """`stream`, closed if its TLS handshake is cancelled, as our time limit does; httpcore would leave it open."""
+    start_tls = stream.start_tls
+
+    async def start(*args: Any, **kwargs: Any) -> httpcore2.AsyncNetworkStream:
+        try:
+            return await start_tls(*args, **kwargs)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await stream.aclose()
+            raise
+
+    stream.start_tls = start  # type: ignore[method-assign]  # a subclass would have to name httpcore's private one
+    return stream
+
+
+def _host_port(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal():
+        raise UsageError(f"connect_to: {text!r} is not host:port")
+    return host.strip("[]").lower(), int(port)

@@ -1,0 +1,66 @@
+"""What several commands share: the state folder, `--json`, printing."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def add_home(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--home",
+        type=Path,
+        default=Path(os.environ.get("GARRISON_HOME", ".garrison")),
+        metavar="DIR",
+        help="the state folder (default: $GARRISON_HOME, else .garrison)",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def print_json(value: Any) -> None:
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=str)
+    sys.stdout.write("\n")
+
+
+def print_table(rows: Sequence[Sequence[object]], headings: Sequence[str]) -> None:
+    """Columns side by side, headings first; plain text that other programs can cut."""
+    table = [[str(cell) for cell in row] for row in (headings, *rows)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(headings))]
+    for row in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def run_async(main: Coroutine[Any, Any, T]) -> T:
+    """Run `main` on uvloop where it is installed, else on asyncio's own loop."""
+    import asyncio
+
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
+
+
+def note(text: str) -> None:
+    """Say something to the person at the terminal, beside the output proper."""
+    print(text, file=sys.stderr)
+
+
+def log_to_stderr(level: str) -> None:
+    """Let the libraries' log go to standard error. Raises `UsageError` for a level that is none."""
+    import logging
+
+    from garrison.base.errors import UsageError
+
+    if level not in logging.getLevelNamesMapping():
+        raise UsageError(f"LOG_LEVEL is {level!r}", "It can be DEBUG, INFO, WARNING, ERROR or CRITICAL.")
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")

@@ -1,0 +1,94 @@
+"""The command `garrison`: finds the command's file, runs it, and turns errors into two lines and an exit code.
+
+Exit 0: done. 1: it failed. 2: it was asked wrongly. 130: interrupted.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+
+from garrison.base.errors import GarrisonError
+
+COMMANDS: Mapping[str, str] = {
+    "init": "make the state folder: keys, local CA, certificates, a first client and user",
+    "up": "run the authorization server and the guarded demo server until Ctrl-C",
+    "demo": "the whole system in one walk, or `demo serve`: only the customer-service server",
+    "auth": "the authorization server: serve it, and keep its clients and users",
+    "token": "print an access token",
+    "tools": "list the tools of an MCP server",
+    "call": "call a tool of an MCP server",
+    "chat": "let a model answer a question with the tools of an MCP server",
+    "bridge": "offer a remote MCP server on stdio, for Claude Desktop and others",
+    "certs": "the local certificate authority and the certificates",
+    "nginx": "print the nginx configuration",
+    "events": "the security events",
+}
+"""Every command: its file is the module of that name in this folder, with `add_arguments(parser)` and `run(args)`."""
+
+
+def command_module(name: str) -> ModuleType:
+    return importlib.import_module(f"garrison.cli.{name}")
+
+
+def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The parser of all commands; with `only`, that command's arguments alone are filled in, which is quicker."""
+    parser = argparse.ArgumentParser(
+        prog="garrison",
+        description="Puts an MCP server on the network safely, and connects any LLM to it safely.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, text in COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text.capitalize() + ".", allow_abbrev=False)
+        if only in {None, name}:
+            command_module(name).add_arguments(command)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    # Only the command that is asked for is imported: `garrison --help` stays quick.
+    asked = next((argument for argument in arguments if not argument.startswith("-")), "")
+    args = _parse(build_parser(only=asked), arguments)
+    try:
+        return int(command_module(args.command).run(args) or 0)
+    except GarrisonError as error:
+        print(f"garrison: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"  {error.hint}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone (`garrison events list | head`); there is nobody left to tell.
+        sys.stderr.close()
+        return 0
+
+
+def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse, and let the key=value pairs of `call` stand before, between and behind its options."""
+    args, rest = parser.parse_known_args(arguments)
+    if rest and (args.command != "call" or not all("=" in word and not word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        args.arguments += rest
+    return args
+
+
+class _Version(argparse.Action):
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="print the version and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"garrison {version('garrison')}")
+        parser.exit()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

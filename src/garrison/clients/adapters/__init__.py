@@ -1,0 +1,67 @@
+"""One file a model library, each with the same `run`; none imports another, and any may be missing."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+from garrison.base.errors import UsageError
+from garrison.clients.answer import Answer
+from garrison.clients.session import Session
+from garrison.clients.toolbox import OnCall
+
+ADAPTERS: Mapping[str, str] = {
+    name: f"garrison.clients.adapters.{name}" for name in ("openai", "anthropic", "langchain", "dspy", "litellm")
+}
+
+
+class Adapter(Protocol):
+    """What each module of this folder offers."""
+
+    DEFAULT_MODEL: str
+
+    async def run(
+        self,
+        session: Session,
+        question: str,
+        *,
+        model: str | None = None,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        max_turns: int = 8,
+        on_call: OnCall | None = None,
+    ) -> Answer:
+        """Asks a model `question` and lets it use the session's tools until it answers.
+
+        Args:
+            session: the MCP session.
+            question: the user's words.
+            model: the provider's name for it; by default `DEFAULT_MODEL`.
+            base_url: another endpoint than the provider's, with `/v1`.
+            api_key: the provider's key; it is not read from the environment.
+            max_turns: answers of the model, at most.
+            on_call: told of each call when it is done.
+
+        Raises:
+            TooManyTurns: the model didn't come to an end.
+            ModelFailed: the provider didn't answer as it should.
+        """
+
+
+def load(name: str) -> Adapter:
+    """The module of an adapter.
+
+    Raises:
+        UsageError: there is no such adapter, or its library isn't installed.
+    """
+    if name not in ADAPTERS:
+        raise UsageError(f"there is no adapter {name!r}", f"The adapters are: {', '.join(ADAPTERS)}.")
+    try:
+        module: Any = importlib.import_module(ADAPTERS[name])
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("garrison"):
+            raise
+        raise UsageError(
+            f"the {name} adapter needs a library that isn't installed ({error.name})",
+            f"pip install 'garrison[{name}]'",
+        ) from error
+    return cast("Adapter", module)

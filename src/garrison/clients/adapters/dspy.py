@@ -1,0 +1,82 @@
+"""DSPy's ReAct, asynchronous. The model's name says the provider, as in LiteLLM (`openai/…`)."""
+
+import os
+from typing import Any
+
+# Read by litellm, DSPy's HTTP layer, when it is imported: without it, it fetches a price list from the network.
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+import dspy  # type: ignore[import-untyped]  # ships no types
+
+from garrison.base.errors import GarrisonError
+from garrison.clients.answer import Answer
+from garrison.clients.errors import ModelFailed, TooManyTurns
+from garrison.clients.session import Session
+from garrison.clients.toolbox import NO_KEY, OnCall, Toolbox
+
+DEFAULT_MODEL = "openai/gpt-5.4-mini"
+
+
+async def run(
+    session: Session,
+    question: str,
+    *,
+    model: str | None = None,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    max_turns: int = 8,
+    on_call: OnCall | None = None,
+) -> Answer:
+    toolbox = Toolbox(session, await session.tools(), on_call)
+    name = model or DEFAULT_MODEL
+    name = name if "/" in name else f"openai/{name}"
+    # No cache: its disk half unpickles what it finds, and a tool's result is not to be kept there.
+    model_kwargs = {"api_base": base_url} if base_url else {}
+    lm = dspy.LM(name, api_key=api_key or NO_KEY, cache=False, **model_kwargs)
+    agent = dspy.ReAct("question -> answer", tools=_tools(toolbox))
+    # ReAct ends in an error where a model names no tool of its list; here the model is told, as by the other adapters.
+    agent.react.signature = agent.react.signature.with_updated_fields("next_tool_name", type_=str)
+    agent.tools = _Tools(toolbox, agent.tools)
+    try:
+        with dspy.context(lm=lm):
+            prediction = await agent.acall(question=question, max_iters=max_turns)
+    except GarrisonError:
+        raise
+    except Exception as error:
+        raise ModelFailed("the model", error) from error
+    if prediction.trajectory.get(f"tool_name_{max_turns - 1}", "finish") != "finish":
+        raise TooManyTurns(max_turns, toolbox.calls)
+    return Answer(prediction.answer, toolbox.calls)
+
+
+def _tools(toolbox: Toolbox) -> list[dspy.Tool]:
+    return [
+        _tool(toolbox, offered.name, offered.description, offered.schema.get("properties", {}))
+        for offered in toolbox.offered
+    ]
+
+
+class _Tool(dspy.Tool):  # type: ignore[misc]  # untyped base class
+    """A tool that the toolbox runs: DSPy would check arguments by a slow validator and tell the model our stack."""
+
+    async def acall(self, **arguments: Any) -> str:
+        answer: str = await self.func(arguments)
+        return answer
+
+
+class _Tools(dict[str, dspy.Tool]):
+    """Has a tool of every name: the toolbox answers for those that don't exist."""
+
+    def __init__(self, toolbox: Toolbox, tools: dict[str, dspy.Tool]) -> None:
+        super().__init__(tools)
+        self._toolbox = toolbox
+
+    def __missing__(self, name: str) -> dspy.Tool:
+        return _tool(self._toolbox, name, "", {})
+
+
+def _tool(toolbox: Toolbox, name: str, description: str, properties: dict[str, Any]) -> dspy.Tool:
+    async def use(arguments: dict[str, Any]) -> str:
+        return (await toolbox.use(name, arguments)).text
+
+    return _Tool(use, name=name, desc=description, args=properties, arg_types={})

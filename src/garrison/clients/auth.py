@@ -1,0 +1,123 @@
+"""The Authorization header of an MCP session (RFC 6750 §2.1), and what to do about 401, 403 and 429.
+
+An `httpx2.Auth`, so that it works in any httpx2 client. Each answer is acted upon a bounded number of times, and the
+request is sent again; what can't be helped is raised as a `GarrisonError`. The SDK's own OAuth providers are not used:
+they hold a lock across each whole request and know no 429 (see also token_source.py).
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from dataclasses import dataclass, field
+from random import random as system_random
+
+import anyio
+import httpx2
+
+from garrison.base.clock import Clock, system_clock
+from garrison.clients.errors import AuthorizationFailed, RateLimited, ScopeRefused
+from garrison.clients.retry_after import Patience, pause
+from garrison.clients.token_source import TokenSource
+from garrison.clients.tokens import Token
+from garrison.oauth import challenge, resource
+from garrison.oauth import scope as scope_rfc6749
+from garrison.oauth.errors import InvalidScope
+
+UNAUTHORIZED, FORBIDDEN, TOO_MANY_REQUESTS = 401, 403, 429
+_STEP_UPS = 1
+
+
+@dataclass
+class _Tries:
+    """What has been tried for one request."""
+
+    replaced: bool = False
+    step_ups: int = 0
+    waits: int = 0
+    waited: float = 0.0
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The clock, and what tests put in its place."""
+
+    clock: Clock = system_clock
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+    random: Callable[[], float] = system_random
+    patience: Patience = field(default_factory=Patience)
+
+
+class SessionAuth(httpx2.Auth):
+    """Authorizes the requests of one session, which all go to `url`."""
+
+    def __init__(self, url: str, source: TokenSource | None, timing: Timing) -> None:
+        self._url = str(httpx2.URL(url))  # as httpx2 writes it, default ports and all
+        self._source = source
+        self._timing = timing
+
+    def sync_auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
+        raise RuntimeError(f"a session is asynchronous: use httpx2.AsyncClient for {request.url}")
+
+    async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+        if not resource.same(str(request.url), self._url):
+            raise AuthorizationFailed(
+                f"the server redirects to {request.url.copy_with(query=None)}, where its token is not for",
+                "If that is the server's address, use it.",
+            )
+        tries = _Tries()
+        token = await self._source.token() if self._source else None
+        while True:
+            if token:
+                request.headers["Authorization"] = f"Bearer {token.access_token}"
+            response = yield request
+            if response.status_code == UNAUTHORIZED:
+                token = await self._replace(response, token, tries)
+            elif response.status_code == FORBIDDEN and token and (needed := needed_scopes(response)) is not None:
+                token = await self._step_up(needed, token, tries)
+            elif response.status_code == TOO_MANY_REQUESTS:
+                await self._wait(response, tries)
+            else:
+                return
+
+    async def _replace(self, response: httpx2.Response, token: Token | None, tries: _Tries) -> Token:
+        if self._source is None:
+            raise AuthorizationFailed(
+                f"{self._url} wants a token, and no client is configured",
+                "Give client_id (and client_secret and issuer, for a client of its own).",
+            )
+        if tries.replaced:
+            raise AuthorizationFailed(
+                f"{self._url} refuses even a new token",
+                "Does it trust this authorization server, and is its clock right?",
+            )
+        tries.replaced = token is not None  # a request without a token has had no try yet
+        return await self._source.replace(token, _bearer(response))
+
+    async def _step_up(self, needed: frozenset[str], token: Token, tries: _Tries) -> Token:
+        if self._source is None or not needed or tries.step_ups >= _STEP_UPS:
+            raise ScopeRefused(tuple(sorted(needed)))
+        tries.step_ups += 1
+        return await self._source.step_up(needed, token)
+
+    async def _wait(self, response: httpx2.Response, tries: _Tries) -> None:
+        timing, patience = self._timing, self._timing.patience
+        asked = response.headers.get("retry-after")
+        seconds = pause(asked, tries.waits, timing.clock(), timing.random, patience.jitter)
+        if tries.waits >= patience.attempts or tries.waited + seconds > patience.total:
+            raise RateLimited(seconds)
+        tries.waits += 1
+        tries.waited += seconds
+        await timing.sleep(seconds)
+
+
+def _bearer(response: httpx2.Response) -> challenge.Challenge | None:
+    return challenge.bearer(response.headers.get_list("www-authenticate"))
+
+
+def needed_scopes(response: httpx2.Response) -> frozenset[str] | None:
+    """The scopes that a 403 asks for (RFC 6750 §3.1 insufficient_scope); None if it is refused for another reason."""
+    bearer = _bearer(response)
+    if bearer is None or bearer.params.get("error") != "insufficient_scope":
+        return None
+    try:
+        return scope_rfc6749.parse(bearer.params.get("scope"))
+    except InvalidScope:
+        return frozenset()

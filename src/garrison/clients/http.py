@@ -1,0 +1,126 @@
+"""The HTTP client under an MCP session: bounded, without redirects or proxies, and a failed request fails alone.
+
+An exception under the SDK's transport ends the whole session. So what goes wrong with one request (no token to be had,
+the connection lost) is answered here as a JSON-RPC error of that request, and `Failures` gives the caller the exception
+back.
+"""
+
+import secrets
+import ssl
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import httpx2
+
+from garrison.base.errors import GarrisonError
+from garrison.clients.auth import UNAUTHORIZED, SessionAuth
+from garrison.clients.errors import ServerUnreachable
+
+MAX_BODY = 16 * 1024 * 1024
+"""Bytes of one JSON answer; event streams are bounded by the SDK, event by event."""
+_TIMEOUT = httpx2.Timeout(15.0, read=300.0)
+_KEPT = 256
+_FAILED = 503  # what the SDK sees; it looks at the JSON-RPC error in the body
+_CODE = -32603  # JSON-RPC 2.0: internal error
+_PROBE = {"jsonrpc": "2.0", "id": 0, "method": "server/discover", "params": {}}
+_PROBE_HEADERS = {"accept": "application/json, text/event-stream", "mcp-method": "server/discover"}
+_MARK = "garrison-failure"
+
+
+class Failures:
+    """Exceptions by the random number that their JSON-RPC error carries, which no server can guess."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, GarrisonError] = {}
+
+    def put(self, error: GarrisonError) -> dict[str, str]:
+        if len(self._kept) >= _KEPT:  # of requests that nobody waits for
+            del self._kept[next(iter(self._kept))]
+        number = secrets.token_hex(16)
+        self._kept[number] = error
+        return {_MARK: number}
+
+    def take(self, data: Any) -> GarrisonError | None:
+        return self._kept.pop(str(data.get(_MARK)), None) if isinstance(data, dict) else None
+
+
+class SessionHttpClient(httpx2.AsyncClient):
+    """An httpx2 client whose requests don't raise: failures come back as JSON-RPC errors, by way of `failures`."""
+
+    def __init__(self, auth: SessionAuth, context: ssl.SSLContext) -> None:
+        super().__init__(
+            auth=auth,
+            transport=_BoundedTransport(verify=context, trust_env=False),
+            timeout=_TIMEOUT,
+            follow_redirects=False,
+            headers={"accept-encoding": "identity"},
+            trust_env=False,  # only config.py reads the environment
+        )
+        self.failures = Failures()
+
+    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        try:
+            response = await super().send(request, **options)
+            if "json" in response.headers.get("content-type", ""):
+                await response.aread()  # here, where a broken connection is caught
+        except GarrisonError as error:
+            return self._failed(request, error)
+        except (httpx2.RequestError, httpx2.StreamError) as error:
+            return self._failed(request, unreachable(str(request.url), error))
+        return response
+
+    async def knock(self, url: str) -> httpx2.Headers | None:
+        """The headers of the 401 that `url` answers to a request without a token; None if it wants none.
+
+        Raises:
+            ServerUnreachable: it doesn't answer.
+        """
+        request = self.build_request("POST", url, json=_PROBE, headers=_PROBE_HEADERS)
+        try:
+            response = await super().send(request, auth=None, stream=True)
+        except httpx2.RequestError as error:
+            raise unreachable(url, error) from error
+        await response.aclose()
+        return response.headers if response.status_code == UNAUTHORIZED else None
+
+    def _failed(self, request: httpx2.Request, error: GarrisonError) -> httpx2.Response:
+        answer = {"code": _CODE, "message": error.message, "data": self.failures.put(error)}
+        return httpx2.Response(_FAILED, json={"jsonrpc": "2.0", "id": None, "error": answer}, request=request)
+
+
+def unreachable(url: str, error: Exception) -> ServerUnreachable:
+    reason = str(error) or type(error).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        hint = "Its certificate is not trusted: name its authority with ca_file (TLS_CA_CERT_PATH or SSL_CERT_FILE)."
+    else:
+        hint = "Is the server running, and the address right?"
+    return ServerUnreachable(f"{url} did not answer: {reason}", hint)
+
+
+class _BoundedTransport(httpx2.AsyncHTTPTransport):
+    """Answers of bounded size. They come uncompressed: a megabyte of zeros fits into a kilobyte."""
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        response = await super().handle_async_request(request)
+        if response.headers.get("content-encoding", "identity") != "identity":
+            await response.aclose()
+            raise httpx2.RemoteProtocolError("the answer is compressed, which was not asked for")
+        if not response.headers.get("content-type", "").startswith("text/event-stream"):
+            response.stream = _BoundedStream(cast("httpx2.AsyncByteStream", response.stream))
+        return response
+
+
+class _BoundedStream(httpx2.AsyncByteStream):
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for chunk in self._stream:
+            size += len(chunk)
+            if size > MAX_BODY:
+                raise httpx2.RemoteProtocolError(f"the answer is larger than {MAX_BODY} bytes")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()

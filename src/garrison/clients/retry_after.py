@@ -1,0 +1,43 @@
+"""RFC 9110 §10.2.3 and RFC 6585 §4: how long to wait after a 429, from Retry-After as seconds or as a date."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+_FIRST_BACKOFF = 1.0
+_MAX_BACKOFF = 8.0
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to put up with rate limits on one request.
+
+    Attributes:
+        attempts: how often to wait.
+        total: seconds to wait in all; a server that asks for more gets its answer at once: no.
+        jitter: the largest part of a wait that is added to it at random, so that clients don't come back in step.
+    """
+
+    attempts: int = 4
+    total: float = 60.0
+    jitter: float = 0.1
+
+
+def parse(value: str | None, now: float) -> float | None:
+    """Seconds from `now` (since the epoch) that `value` asks for; None if it asks for nothing that can be read."""
+    text = (value or "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
+
+
+def pause(value: str | None, attempt: int, now: float, random: Callable[[], float], jitter: float) -> float:
+    """Seconds to wait before attempt number `attempt` + 1 (from 0): as asked, or doubling from one second."""
+    asked = parse(value, now)
+    wait = min(_FIRST_BACKOFF * 2**attempt, _MAX_BACKOFF) if asked is None else asked
+    return wait + wait * jitter * random()

@@ -1,0 +1,193 @@
+"""One secure MCP session: `connect` finds out whom to ask for a token, gets it, and speaks MCP with it.
+
+    async with connect("https://localhost:8001/mcp", client_id=…, client_secret=…, issuer=…, ca_file=…) as session:
+        result = await session.call("get_customer_info", {"customer_id": "ABC123"})
+
+MCP itself is the SDK's `Client`; TLS certificates are always verified, tokens too.
+"""
+
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mcp import Client as McpClient
+from mcp import MCPError
+from mcp.client.streamable_http import streamable_http_client
+from mcp.types import CallToolResult, GetPromptResult, Prompt, ReadResourceResult, Resource, Tool
+from pydantic import ValidationError
+
+from garrison.base.errors import GarrisonError
+from garrison.base.fetch import Fetcher
+from garrison.clients.auth import SessionAuth, Timing
+from garrison.clients.destination import check_configured, is_local
+from garrison.clients.errors import CallRefused, ServerUnreachable
+from garrison.clients.http import Failures, SessionHttpClient
+from garrison.clients.login import Login
+from garrison.clients.means import Wanted, token_source
+from garrison.clients.token_source import TokenSource
+from garrison.clients.tokens import TokenStorage
+from garrison.oauth import challenge
+from garrison.tls.context import client_context
+
+_T = TypeVar("_T")
+_PAGES = 50
+CALL_TIMEOUT = 300.0
+
+
+@dataclass(frozen=True)
+class TokenInfo:
+    """What the session's token says, without the token. Times are seconds since the epoch."""
+
+    issuer: str
+    resource: str
+    client_id: str
+    subject: str
+    scopes: frozenset[str]
+    expires_at: float | None
+
+
+class Session:
+    """MCP calls that carry a token. Every method raises `GarrisonError` for what a person should read."""
+
+    def __init__(self, client: McpClient, failures: Failures, source: TokenSource | None, client_id: str) -> None:
+        self.client = client
+        self._failures = failures
+        self._source = source
+        self._client_id = client_id
+
+    @property
+    def token(self) -> TokenInfo | None:
+        """What the current token says; None for a server that wanted none."""
+        if self._source is None or self._source.current is None or self._source.found is None:
+            return None
+        token, found = self._source.current, self._source.found
+        return TokenInfo(
+            found.server.issuer, found.resource.resource, self._client_id, token.subject, token.scopes, token.expires_at
+        )
+
+    async def tools(self) -> list[Tool]:
+        return await self._pages(self.client.list_tools, lambda page: page.tools)
+
+    async def resources(self) -> list[Resource]:
+        return await self._pages(self.client.list_resources, lambda page: page.resources)
+
+    async def prompts(self) -> list[Prompt]:
+        return await self._pages(self.client.list_prompts, lambda page: page.prompts)
+
+    async def call(self, name: str, arguments: Mapping[str, Any]) -> CallToolResult:
+        """The result of tool `name`; a tool that failed is a result too, with `is_error`."""
+        return await self.translate(self.client.call_tool(name, dict(arguments)))
+
+    async def read(self, uri: str) -> ReadResourceResult:
+        return await self.translate(self.client.read_resource(uri))
+
+    async def prompt(self, name: str, arguments: Mapping[str, str]) -> GetPromptResult:
+        return await self.translate(self.client.get_prompt(name, dict(arguments)))
+
+    async def translate(self, answer: Awaitable[_T]) -> _T:
+        """`answer`, or what went wrong as a `GarrisonError`: the original one where it was ours."""
+        try:
+            return await answer
+        except Exception as error:
+            explained = self._explained(_leaf(error))
+            if explained is None:
+                raise
+            raise explained from error
+
+    def _explained(self, error: Exception) -> GarrisonError | None:
+        if isinstance(error, MCPError):
+            return self._failures.take(error.data) or CallRefused(error.code, error.message, error.data)
+        if isinstance(error, TimeoutError):
+            return ServerUnreachable("the server did not answer in time")
+        if isinstance(
+            error, ValidationError | RuntimeError
+        ):  # RuntimeError: the SDK's word for a result off its schema
+            return ServerUnreachable("the server's answer is not what MCP and its own schema say")
+        return error if isinstance(error, GarrisonError) else None
+
+    async def _pages(self, page_of: Callable[..., Awaitable[Any]], items: Callable[[Any], list[_T]]) -> list[_T]:
+        found: list[_T] = []
+        cursor: str | None = None
+        for _ in range(_PAGES):
+            page = await self.translate(page_of(cursor=cursor))
+            found += items(page)
+            cursor = page.next_cursor
+            if cursor is None:
+                return found
+        raise ServerUnreachable(f"the server's list does not end after {_PAGES} pages")
+
+
+@asynccontextmanager
+async def connect(
+    url: str,
+    *,
+    client_id: str | None = None,
+    client_secret: str | None = None,
+    issuer: str | None = None,
+    scope: str | None = None,
+    ca_file: Path | str | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    login: Login | None = None,
+    storage: TokenStorage | None = None,
+    mode: str = "auto",
+    private_addresses: bool = False,
+    timing: Timing | None = None,
+) -> AsyncIterator[Session]:
+    """A session with the MCP server at `url`.
+
+    Args:
+        url: https, or http on loopback.
+        client_id: the client, as registered with the authorization server; without it, only a server that wants no
+            token will do.
+        client_secret: the client's own; with it the client acts for itself (client_credentials), unless `login` is
+            given. Without it a person logs in (authorization code, PKCE).
+        issuer: the authorization server that knows the client. Required with a secret, which is never sent elsewhere.
+        scope: what to ask for, space-separated; by default what the server says is needed.
+        ca_file: PEM file of authorities to trust besides the system's.
+        ssl_context: instead of `ca_file`, to share one.
+        login: how a person logs in; by default in a browser on this machine.
+        storage: where tokens are kept; by default in memory, for this session.
+        mode: MCP's era: auto, legacy, or a version such as 2026-07-28.
+        private_addresses: whether the server may name special-use addresses (a private network); it may if `url` is
+            itself on loopback.
+        timing: clock, sleep and patience.
+
+    Raises:
+        UsageError: the arguments don't fit together.
+        GarrisonError: no session can be had.
+    """
+    check_configured(url)
+    wanted = Wanted(url, client_id, client_secret, issuer, scope, login, storage, private_addresses)
+    timing = timing or Timing()
+    context = ssl_context or client_context(Path(ca_file) if ca_file else None)
+    failure: Exception | None = None
+    async with AsyncExitStack() as stack:
+        fetcher = await stack.enter_async_context(
+            Fetcher(context, private_addresses=private_addresses or is_local(url))
+        )
+        source = token_source(wanted, fetcher, timing.clock)
+        http = await stack.enter_async_context(SessionHttpClient(SessionAuth(url, source, timing), context))
+        if source:
+            # Before the MCP client starts: it waits ten seconds for its first answer, and a person logs in more slowly.
+            unauthorized = await http.knock(url)
+            if unauthorized is not None:
+                await source.replace(None, challenge.bearer(unauthorized.get_list("www-authenticate")))
+        mcp = McpClient(streamable_http_client(url, http_client=http), mode=mode, read_timeout_seconds=CALL_TIMEOUT)
+        session = Session(mcp, http.failures, source, client_id or "")
+        await session.translate(stack.enter_async_context(mcp))
+        try:
+            yield session
+        except Exception as error:  # noqa: BLE001 - raised below, where the SDK's task groups don't wrap it in a group
+            failure = error
+    if failure is not None:
+        raise failure
+
+
+def _leaf(error: Exception) -> Exception:
+    """The one exception in `error`: the SDK's task groups wrap what is raised while it connects."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,214 @@
+"""The only reader of garrison.toml and the environment: what they say becomes frozen settings, one set per room.
+
+The environment beats the file, the command line beats both. A key or a value that is not understood is an error, never
+ignored: a misspelt limit must not mean no limit.
+"""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from garrison.base.addresses import is_loopback_host
+from garrison.base.errors import UsageError
+from garrison.limits.settings import LimitSettings
+
+DEFAULT_HOME = Path(".garrison")
+FILE = "garrison.toml"
+
+T = TypeVar("T")
+
+_FILE_KEYS: Mapping[str, Mapping[str, type]] = {
+    "limits": {"requests_per_minute": int, "tokens_per_hour": int, "redis_url": str, "on_store_failure": str},
+    "auth": {"access_token_lifetime": int},
+}
+"""Every table and key that garrison.toml may hold, and the type of its value."""
+
+TEMPLATE = """\
+# Settings of this installation; the environment beats this file. Without a line the default in the comment holds.
+
+[limits]
+# requests_per_minute = 60       # per caller (RATE_LIMIT_REQUESTS_PER_MINUTE)
+# tokens_per_hour = 100000       # AI tokens per caller (RATE_LIMIT_TOKENS_PER_HOUR)
+# redis_url = ""                 # share budgets between processes: redis://host:6379/0 (REDIS_URL)
+# on_store_failure = "local"     # when Redis is down: "local" counts per process, "refuse" refuses
+
+[auth]
+# access_token_lifetime = 900    # seconds
+"""
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """Certificate and key that TLS_CERT_PATH and TLS_KEY_PATH name, instead of the local authority's."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    limits: LimitSettings
+    access_token_lifetime: int
+    tls: TlsFiles | None
+    log_level: str
+
+
+@dataclass(frozen=True)
+class ClientSettings:
+    """How a client finds its server and proves itself; None where nothing was said."""
+
+    client_id: str | None
+    client_secret: str | None = field(repr=False)
+    issuer: str | None
+    ca_file: Path | None
+    server_url: str | None
+    debug_tls: bool
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Which model to ask and where; None leaves it to the adapter's default."""
+
+    model: str | None
+    base_url: str | None
+    api_key: str | None = field(repr=False)
+
+
+def server_settings(home: Path, environ: Mapping[str, str]) -> ServerSettings:
+    """Raises `UsageError` for a file or a variable that can't be understood."""
+    file = _read_file(home / FILE)
+    limits, auth = file.get("limits", {}), file.get("auth", {})
+    return ServerSettings(
+        limits=_checked(
+            "limits",
+            lambda: LimitSettings(
+                requests_per_minute=_number(
+                    environ, "RATE_LIMIT_REQUESTS_PER_MINUTE", limits.get("requests_per_minute", 60)
+                ),
+                tokens_per_hour=_number(environ, "RATE_LIMIT_TOKENS_PER_HOUR", limits.get("tokens_per_hour", 100_000)),
+                redis_url=environ.get("REDIS_URL") or limits.get("redis_url") or None,
+                on_store_failure=limits.get("on_store_failure", "local"),
+            ),
+        ),
+        access_token_lifetime=auth.get("access_token_lifetime", 900),
+        tls=_tls_files(environ),
+        log_level=environ.get("LOG_LEVEL", "WARNING").upper(),
+    )
+
+
+def client_settings(environ: Mapping[str, str]) -> ClientSettings:
+    ca_file = environ.get("TLS_CA_CERT_PATH") or environ.get("SSL_CERT_FILE")
+    token_url = environ.get("OAUTH_TOKEN_URL", "")
+    return ClientSettings(
+        client_id=environ.get("OAUTH_CLIENT_ID") or None,
+        client_secret=environ.get("OAUTH_CLIENT_SECRET") or None,
+        issuer=environ.get("OAUTH_ISSUER_URL") or token_url.removesuffix("/token") or None,
+        ca_file=Path(ca_file) if ca_file else None,
+        server_url=environ.get("MCP_SERVER_URL") or None,
+        debug_tls=environ.get("DEBUG_SSL", "").lower() in {"1", "true", "yes"},
+    )
+
+
+_PROVIDERS: Mapping[str, tuple[str, str, str]] = {
+    # provider: the variables of its key, address and model
+    "openai": ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL"),
+    "anthropic": ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "ANTHROPIC_MODEL"),
+    "ollama": ("", "OLLAMA_BASE_URL", "OLLAMA_MODEL"),
+}
+_KEY_PAGES = {"openai": "platform.openai.com/api-keys", "anthropic": "console.anthropic.com/settings/keys"}
+
+
+_SPEAKS_ANTHROPIC = frozenset({"anthropic", "dspy", "litellm"})
+_BY_QUALIFIED_NAME = frozenset({"dspy", "litellm"})
+
+
+def provider_of(adapter: str, environ: Mapping[str, str]) -> str:
+    """Whose models `adapter` asks: its own provider's, or the one that LLM_PROVIDER names, as far as it knows it.
+
+    Raises:
+        UsageError: LLM_PROVIDER names none that the adapter knows.
+    """
+    if adapter == "anthropic":
+        return adapter
+    chosen = environ.get("LLM_PROVIDER", "openai").lower()
+    known = [name for name in _PROVIDERS if name != "anthropic" or adapter in _SPEAKS_ANTHROPIC]
+    if adapter == "openai" and chosen == "anthropic":
+        return "openai"
+    if chosen not in known:
+        raise UsageError(f"LLM_PROVIDER is {chosen!r}", f"With {adapter} it can be {', '.join(known)}.")
+    return chosen
+
+
+def model_settings(adapter: str, environ: Mapping[str, str]) -> ModelSettings:
+    """The model that `adapter` is to ask.
+
+    Raises:
+        UsageError: the provider's key is missing; the hint says which variable and where to get one.
+    """
+    provider = provider_of(adapter, environ)
+    key_name, base_name, model_name = _PROVIDERS[provider]
+    base_url, model = environ.get(base_name) or None, environ.get(model_name) or None
+    if provider == "ollama":
+        base = (base_url or "http://localhost:11434").rstrip("/").removesuffix("/v1")
+        return ModelSettings(model or "llama3.2", f"{base}/v1", None)
+    api_key = environ.get(key_name) or None
+    if not api_key and not _on_this_machine(base_url):
+        hint = f"Get a key from https://{_KEY_PAGES[provider]} and export {key_name}=…"
+        raise UsageError(
+            f"{key_name} is not set", f"{hint} (a server of your own on loopback needs none: {base_name})."
+        )
+    if model and provider == "anthropic" and adapter in _BY_QUALIFIED_NAME and "/" not in model:
+        model = f"anthropic/{model}"
+    return ModelSettings(model, base_url, api_key)
+
+
+def _on_this_machine(url: str | None) -> bool:
+    return is_loopback_host(urlsplit(url or "").hostname or "")
+
+
+def _read_file(path: Path) -> dict[str, dict[str, Any]]:
+    """garrison.toml, every table and key of it known. Raises `UsageError`."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} can't be read: {error}") from error
+    for table, keys in content.items():
+        known = _FILE_KEYS.get(table)
+        if known is None or not isinstance(keys, dict):
+            raise UsageError(f"{path} has an unknown table [{table}]", f"Known: {', '.join(_FILE_KEYS)}.")
+        for key, value in keys.items():
+            if key not in known:
+                raise UsageError(f"{path} has an unknown key {table}.{key}", f"Known: {', '.join(known)}.")
+            if type(value) is not known[key]:
+                raise UsageError(f"{path}: {table}.{key} must be of type {known[key].__name__}")
+    return content
+
+
+def _number(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name)
+    if not text:
+        return default
+    if not text.isascii() or not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"{name} must be a whole number from 1 up")
+    return int(text)
+
+
+def _checked(table: str, build: Callable[[], T]) -> T:
+    try:
+        return build()
+    except ValueError as error:
+        raise UsageError(f"[{table}]: {error}") from error
+
+
+def _tls_files(environ: Mapping[str, str]) -> TlsFiles | None:
+    certificate, key = environ.get("TLS_CERT_PATH"), environ.get("TLS_KEY_PATH")
+    if not certificate and not key:
+        return None
+    if not certificate or not key:
+        raise UsageError("TLS_CERT_PATH and TLS_KEY_PATH go together", "Set both, or neither.")
+    return TlsFiles(Path(certificate), Path(key))

@@ -1,0 +1,145 @@
+"""Tool arguments against the tools' JSON Schemas: closed, compiled once, checked in time linear in the arguments.
+
+The engine is jsonschema-rs. Patterns run on a regex engine without backtracking, so no schema can make a check hang.
+One that needs backtracking (look-around, back-references) is refused when it is compiled, like one that is malformed or
+refers to another document: nothing is fetched. The typed fields' own rules run where `x-garrison-field` names them.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import Any
+
+import jsonschema_rs
+
+from garrison.base.errors import GarrisonError
+from garrison.base.events import one_line
+from garrison.content.closing import close
+from garrison.content.fields import CHECKS, KEYWORD
+
+__all__ = ["MAX_SENTENCES", "SchemaError", "ToolSchemas", "close"]
+
+MAX_SENTENCES = 5
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_MAX_OPTIONS = 200
+
+
+class SchemaError(GarrisonError):
+    """A tool's input schema can't be used, so the tool can't be guarded."""
+
+
+class ToolSchemas:
+    """The compiled input schemas of tools, by the tool's name.
+
+    Raises:
+        SchemaError: one of them doesn't compile; names the tool.
+    """
+
+    def __init__(self, schemas: Mapping[str, Mapping[str, Any]]) -> None:
+        self._validators = {tool: _compile(tool, schema) for tool, schema in schemas.items()}
+
+    def check(self, tool: str, arguments: Any) -> list[str]:
+        """What is wrong with `arguments`, at most `MAX_SENTENCES` public sentences; [] when nothing is.
+
+        `arguments` are as `parse_json` gives them: the engine recurses, so something must have bounded their depth.
+        A sentence names the place by its JSON pointer (RFC 6901) and the rule, and never repeats a value.
+        """
+        validator = self._validators.get(tool)
+        if validator is None:
+            return ["The tool has no input schema here."]
+        try:
+            return [_sentence(error) for error in islice(validator.iter_errors(arguments), MAX_SENTENCES)]
+        except ValueError:  # what no JSON text holds, such as a key that is no string
+            return ["The arguments are not plain JSON."]
+
+
+class _TypedField:
+    """The keyword `x-garrison-field`; jsonschema-rs makes one for each place where a schema uses it."""
+
+    def __init__(self, schema: dict[str, Any], kind: Any, _path: list[str | int]) -> None:
+        if not isinstance(kind, str) or kind not in CHECKS:
+            raise ValueError("unknown kind of typed field")
+        self._schema = schema
+        self._check = CHECKS[kind]
+
+    def validate(self, instance: Any) -> None:
+        self._check(instance, self._schema)
+
+
+def _compile(tool: str, schema: Mapping[str, Any]) -> jsonschema_rs.Validator:
+    try:
+        return jsonschema_rs.validator_for(
+            close(schema),
+            pattern_options=jsonschema_rs.RegexOptions(),
+            validate_formats=True,
+            offline=True,
+            keywords={KEYWORD: _TypedField},
+        )
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:  # close() meets any shape of a schema
+        reason = one_line(str(error).split("\n", 1)[0])
+        raise SchemaError(f"The input schema of the tool {one_line(tool)} can't be used: {reason}.") from error
+
+
+_RULES: Mapping[str, str] = {
+    "additionalProperties": "has a property that the tool doesn't declare: {}",
+    "unevaluatedProperties": "has a property that the tool doesn't declare: {}",
+    "required": "lacks the property {}",
+    "type": "must be of type {}",
+    "enum": "must be one of {}",
+    "const": "must be {}",
+    "format": "must be in the format {}",
+    "minLength": "must have at least {} characters",
+    "maxLength": "must have at most {} characters",
+    "minItems": "must have at least {} items",
+    "maxItems": "must have at most {} items",
+    "minProperties": "must have at least {} properties",
+    "maxProperties": "must have at most {} properties",
+    "uniqueItems": "must not repeat an item",
+    "minimum": "must be at least {}",
+    "maximum": "must be at most {}",
+    "exclusiveMinimum": "must be greater than {}",
+    "exclusiveMaximum": "must be less than {}",
+    "multipleOf": "must be a multiple of {}",
+    "pattern": "must match the pattern {}",
+    "anyOf": "fits none of the forms it may have",
+    "oneOf": "must fit exactly one of the forms it may have",
+}
+"""What each keyword demands; {} is its value in the schema, or the undeclared properties' names."""
+
+
+def _sentence(error: jsonschema_rs.ValidationError) -> str:
+    place = "".join(f"/{_name(token)}" for token in error.instance_path) or "The arguments object"
+    return one_line(f"{place} {_rule(error)}.")
+
+
+def _rule(error: jsonschema_rs.ValidationError) -> str:
+    kind = error.kind
+    if isinstance(kind, jsonschema_rs.ValidationErrorKind.Custom):
+        return kind.message
+    rule = _RULES.get(kind.name, f"breaks the rule {kind.name} of the tool's schema")
+    return rule.format(_DEMANDS.get(kind.name, _shown)(kind.value)) if "{}" in rule else rule
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=True, default=str)
+    return text if len(text) <= _MAX_OPTIONS else "what the tool's schema lists"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(map(_name, names[:MAX_SENTENCES]))
+
+
+def _name(token: str | int) -> str:
+    """A property's name if it is plain: callers invent names too, and could put a value there."""
+    return str(token) if isinstance(token, int) or _PLAIN_NAME.fullmatch(token) else "(a name that is not plain)"
+
+
+_DEMANDS: Mapping[str, Callable[[Any], str]] = {
+    "additionalProperties": _listed,
+    "unevaluatedProperties": _listed,
+    "required": str,
+    "format": str,
+    "pattern": str,
+    "type": " or ".join,
+}

@@ -1,0 +1,150 @@
+"""A scripted stand-in for a language model, for demonstrations and tests without a key: no model, a few rules.
+
+It speaks enough of OpenAI's chat completions and Anthropic's messages for the five adapters, tool calls in parallel
+included, and DSPy's ReAct (scripted_react.py). What it says is decided in scripted_rules.py. Any bearer token or
+x-api-key will do, but there must be one.
+"""
+
+import json
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from garrison.demo.scripted_react import react_answer
+from garrison.demo.scripted_rules import Wish, conclusion, no_tool, wishes
+
+MODEL = "scripted"
+Document = Mapping[str, Any]
+Turn = tuple[str, list[Wish]]
+"""What is said, and the calls that are asked for: one of the two is empty."""
+
+
+def create_app() -> Starlette:
+    """The model, for any ASGI server. Its base URL is the server's address, with `/v1` for OpenAI's clients."""
+    return Starlette(
+        routes=[
+            Route("/v1/chat/completions", _endpoint(chat_completion, _openai_error), methods=["POST"]),
+            Route("/v1/messages", _endpoint(message, _anthropic_error), methods=["POST"]),
+        ]
+    )
+
+
+def _endpoint(
+    answer: Callable[[Document], Document], error: Callable[[str, str], Document]
+) -> Callable[[Request], Awaitable[Response]]:
+    async def respond(request: Request) -> Response:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if not (request.headers.get("x-api-key") or (scheme.lower() == "bearer" and token)):
+            return JSONResponse(error("authentication_error", "an API key is required"), 401)
+        try:
+            body = await request.json()
+            if body.get("stream"):
+                return JSONResponse(error("invalid_request_error", "the scripted model does not stream"), 400)
+            return JSONResponse(answer(body))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return JSONResponse(error("invalid_request_error", "the request is malformed"), 400)
+
+    return respond
+
+
+def _openai_error(kind: str, text: str) -> Document:
+    return {"error": {"message": text, "type": kind, "param": None, "code": None}}
+
+
+def _anthropic_error(kind: str, text: str) -> Document:
+    return {"type": "error", "error": {"type": kind, "message": text}}
+
+
+def _next_turn(question: str, offered: Sequence[str], results: Sequence[tuple[str, str]]) -> Turn:
+    """Ask for everything at once, then tell what came of it."""
+    if results:
+        return conclusion(results), []
+    wanted = wishes(question, offered)
+    return ("", wanted) if wanted else (no_tool(), [])
+
+
+def chat_completion(body: Document) -> Document:
+    """The answer to a request of OpenAI's chat completions API."""
+    said, wanted = _react_turn(body["messages"]) or _chat_turn(body)
+    calls = [
+        {
+            "id": f"call_{secrets.token_hex(8)}",
+            "type": "function",
+            "function": {"name": wish.tool, "arguments": json.dumps(wish.arguments)},
+        }
+        for wish in wanted
+    ]
+    answer = {"role": "assistant", "content": said or None, **({"tool_calls": calls} if calls else {})}
+    return {
+        "id": f"chatcmpl-{secrets.token_hex(8)}",
+        "object": "chat.completion",
+        "created": 0,
+        "model": body.get("model", MODEL),
+        "choices": [{"index": 0, "message": answer, "finish_reason": "tool_calls" if calls else "stop"}],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+    }
+
+
+def _react_turn(messages: Sequence[Document]) -> Turn | None:
+    """DSPy asks in plain text: a system prompt that describes its protocol, and the user's fields."""
+    texts = {each["role"]: _text(each.get("content")) for each in messages}
+    said = react_answer(texts.get("system", ""), texts.get("user", ""))
+    return None if said is None else (said, [])
+
+
+def _chat_turn(body: Document) -> Turn:
+    messages = body["messages"]
+    asked_at = max(index for index, each in enumerate(messages) if each["role"] == "user")
+    since = messages[asked_at + 1 :]
+    names = {call["id"]: call["function"]["name"] for each in since for call in each.get("tool_calls") or []}
+    results = [
+        (names.get(each["tool_call_id"], "the tool"), _text(each["content"]))
+        for each in since
+        if each["role"] == "tool"
+    ]
+    offered = [tool["function"]["name"] for tool in body.get("tools") or []]
+    return _next_turn(_text(messages[asked_at]["content"]), offered, results)
+
+
+def message(body: Document) -> Document:
+    """The answer to a request of Anthropic's messages API."""
+    messages = body["messages"]
+    asked_at = max(index for index, each in enumerate(messages) if each["role"] == "user" and _text(each["content"]))
+    blocks = [
+        block for each in messages[asked_at + 1 :] if isinstance(each["content"], list) for block in each["content"]
+    ]
+    names = {block["id"]: block["name"] for block in blocks if block["type"] == "tool_use"}
+    results = [
+        (names.get(block["tool_use_id"], "the tool"), _text(block.get("content", "")))
+        for block in blocks
+        if block["type"] == "tool_result"
+    ]
+    offered = [tool["name"] for tool in body.get("tools") or []]
+    said, wanted = _next_turn(_text(messages[asked_at]["content"]), offered, results)
+    content: list[Document] = [{"type": "text", "text": said}] if said else []
+    content += [
+        {"type": "tool_use", "id": f"toolu_{secrets.token_hex(8)}", "name": wish.tool, "input": dict(wish.arguments)}
+        for wish in wanted
+    ]
+    return {
+        "id": f"msg_{secrets.token_hex(8)}",
+        "type": "message",
+        "role": "assistant",
+        "model": body.get("model", MODEL),
+        "content": content,
+        "stop_reason": "tool_use" if wanted else "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": 1, "output_tokens": 1},
+    }
+
+
+def _text(content: Any) -> str:
+    """The text of a message's content, which is a string or a list of blocks."""
+    if isinstance(content, str):
+        return content
+    return "\n".join(block["text"] for block in content or [] if block.get("type") == "text")

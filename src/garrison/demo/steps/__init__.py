@@ -1,0 +1,1 @@
+"""The steps of `garrison demo`, grouped by what they show."""

@@ -1,0 +1,59 @@
+"""Every decision is an event, durable before it takes effect: what can't be recorded is not done."""
+
+import logging
+
+from garrison.base.clock import Clock
+from garrison.base.errors import EventStoreError
+from garrison.base.events import Event, EventSink, Kind, Scalar, emit
+from garrison.guard.refusal import Refusal, Unavailable
+from garrison.guard.types import Call
+
+RETRY_AFTER = 5
+"""Seconds after which the event store is worth another try."""
+
+_log = logging.getLogger(__name__)
+
+
+class Audit:
+    def __init__(self, events: EventSink, clock: Clock) -> None:
+        self._events = events
+        self._clock = clock
+
+    async def allowed(self, call: Call) -> None:
+        """Raises `Unavailable` when it can't be recorded: then the call must not happen."""
+        await self._record(call, Kind.CALL_ALLOWED)
+
+    async def refused(self, call: Call, refusal: Refusal) -> None:
+        """Raises `Unavailable` when it can't be recorded."""
+        await self._record(call, refusal.kind, refusal.reason, status=refusal.status)
+
+    async def finished(self, call: Call, *, status: int, size: int, seconds: float, failure: str) -> None:
+        """The call has happened, so nothing is left to refuse: a lost event goes to the log."""
+        try:
+            await self._write(
+                call, Kind.CALL_FINISHED, failure, {"status": status, "bytes": size, "seconds": round(seconds, 6)}
+            )
+        except EventStoreError:
+            _log.exception("event lost: call %s finished with status %d", call.request.correlation_id, status)
+
+    async def _record(self, call: Call, kind: Kind, reason: str = "", **detail: Scalar) -> None:
+        try:
+            await self._write(call, kind, reason, detail)
+        except EventStoreError as error:
+            raise Unavailable(
+                "The call could not be recorded, so it was not made.", reason=str(error), retry_after=RETRY_AFTER
+            ) from error
+
+    async def _write(self, call: Call, kind: Kind, reason: str, detail: dict[str, Scalar]) -> None:
+        token = call.caller.token if call.caller else None
+        event = Event(
+            kind=kind,
+            correlation_id=call.request.correlation_id,
+            subject=token.subject if token else "",
+            client_id=token.client_id if token else "",
+            address=call.request.address,
+            target=call.target,
+            reason=reason,
+            detail=detail,
+        )
+        await emit(self._events, event, self._clock)

@@ -1,0 +1,53 @@
+"""What the wrapped app sees: the caller's identity, in the way that the SDK and FastMCP read it, and never the token.
+
+`get_access_token()` of both works in tools. Its `token` field holds the guard's fingerprint of the token: as distinct
+(FastMCP keys its response cache by it) and of no use to whoever finds it in a log or sends it on (token passthrough).
+The Authorization header, and whatever else the guard has judged and used up, is taken out of the request.
+"""
+
+from urllib.parse import quote
+
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
+from starlette.authentication import AuthCredentials
+
+from garrison.guard.types import CORRELATION_ID, SESSION_ID, Call, Caller, Scope
+
+_TAKEN_OUT = frozenset({b"authorization", b"proxy-authorization", CORRELATION_ID.encode(), SESSION_ID.encode()})
+
+
+def forwarded(scope: Scope, call: Call, caller: Caller, *, path: str, resource: str) -> Scope:
+    """`scope` as the app gets it: one spelling of the path, no query, no extension to send around inspect.py."""
+    scopes = sorted(caller.token.scopes)
+    return {
+        **scope,
+        "path": path,
+        "raw_path": quote(path).encode(),
+        "query_string": b"",
+        "headers": _headers(scope, call),
+        "extensions": {},
+        "user": AuthenticatedUser(_access_token(caller, scopes, resource)),
+        "auth": AuthCredentials(scopes),
+        "state": {**scope.get("state", {}), "correlation_id": call.request.correlation_id},
+    }
+
+
+def _headers(scope: Scope, call: Call) -> list[tuple[bytes, bytes]]:
+    headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _TAKEN_OUT]
+    headers.append((CORRELATION_ID.encode(), call.request.correlation_id.encode()))
+    if call.session_id is not None:
+        headers.append((SESSION_ID.encode(), call.session_id.encode("latin-1")))
+    return headers
+
+
+def _access_token(caller: Caller, scopes: list[str], resource: str) -> AccessToken:
+    """The SDK's type; FastMCP makes its own of it. The SDK ties sessions and requestState to client, iss and sub."""
+    return AccessToken(
+        token=caller.fingerprint,
+        client_id=caller.token.client_id,
+        scopes=scopes,
+        expires_at=caller.token.expires_at,
+        resource=resource,
+        subject=caller.token.subject,
+        claims=dict(caller.token.claims),
+    )

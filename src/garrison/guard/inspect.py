@@ -1,0 +1,55 @@
+"""The response on its way back: streamed, never gathered; counted, so that the budget is charged what it really cost.
+
+A started response can't be refused any more, so nothing here decides.
+"""
+
+from collections.abc import Callable
+
+from starlette.types import Message, Send
+
+from garrison.guard.types import CORRELATION_ID, SESSION_ID
+from garrison.limits.tokens import estimate_tokens
+
+_REWRITTEN = frozenset({CORRELATION_ID.encode(), SESSION_ID.encode()})
+
+
+class ResponseWatch:
+    """Stands in for `send`.
+
+    Args:
+        bind_session: makes an app's session id the caller's own.
+
+    Attributes:
+        status: HTTP status; 0 before the response has started.
+        size: bytes of body so far.
+        tokens: AI tokens of body so far, estimated.
+    """
+
+    def __init__(self, send: Send, correlation_id: str, bind_session: Callable[[str], str]) -> None:
+        self._send = send
+        self._correlation_id = correlation_id
+        self._bind_session = bind_session
+        self.status = self.size = self.tokens = 0
+        self._complete = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": self._headers(message.get("headers", ()))}
+        elif message["type"] == "http.response.body":
+            body = message.get("body", b"")
+            self.size += len(body)
+            self.tokens += estimate_tokens(body)
+            self._complete = not message.get("more_body", False)
+        await self._send(message)
+
+    async def end(self) -> None:
+        """Close a started stream that the app left open, so that the client sees an end and no broken connection."""
+        if self.status and not self._complete:
+            await self._send({"type": "http.response.body", "body": b""})
+
+    def _headers(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        kept = [(name, value) for name, value in headers if name.lower() not in _REWRITTEN]
+        session_ids = [value.decode("latin-1") for name, value in headers if name.lower() == SESSION_ID.encode()]
+        bound = [(SESSION_ID.encode(), self._bind_session(value).encode("latin-1")) for value in session_ids]
+        return [*kept, *bound, (CORRELATION_ID.encode(), self._correlation_id.encode())]

@@ -1,0 +1,150 @@
+"""One JSON-RPC 2.0 message, read once; MCP 2026-07-28's headers must say what its body says.
+
+The bytes that were judged are the bytes that the app gets. So nothing may pass here that another parser could read
+otherwise: a repeated key, a member that would make a request look like a response, two eras in one message.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import anyio
+from mcp.shared.inbound import (
+    MCP_METHOD_HEADER,
+    MCP_NAME_HEADER,
+    MCP_PROTOCOL_VERSION_HEADER,
+    NAME_BEARING_METHODS,
+    InboundLadderRejection,
+    classify_inbound_request,
+    decode_header_value,
+    unsupported_protocol_version_rejection,
+)
+from mcp_types import PROTOCOL_VERSION_META_KEY
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+from starlette.types import Receive
+
+from garrison.content.json_text import JsonError, parse_json
+from garrison.guard.refusal import BodyTimeout, HeaderMismatch, ParseFailed, Refusal, TooLarge
+from garrison.guard.types import Message, Request, Shape
+
+_MEMBERS = {
+    frozenset({"method", "id"}): Shape.REQUEST,
+    frozenset({"method"}): Shape.NOTIFICATION,
+    frozenset({"id", "result"}): Shape.RESPONSE,
+    frozenset({"id", "error"}): Shape.RESPONSE,
+}
+"""What a message has beside `jsonrpc` and `params`: exactly one of these."""
+
+
+class Reader:
+    """Args: max_body: bytes. body_timeout: seconds for the whole body."""
+
+    def __init__(self, max_body: int, body_timeout: float) -> None:
+        self._max_body = max_body
+        self._body_timeout = body_timeout
+
+    async def read(self, request: Request, receive: Receive) -> Message:
+        """Raises a `Refusal` unless one well-formed message came in time and size."""
+        body = await self._body(receive)
+        return _message(_parse(body, self._max_body), body, modern=_is_modern(request))
+
+    async def _body(self, receive: Receive) -> bytes:
+        try:
+            with anyio.fail_after(self._body_timeout):
+                return await self._bounded(receive)
+        except TimeoutError as error:
+            raise BodyTimeout(f"The body did not arrive within {self._body_timeout:g} s.") from error
+
+    async def _bounded(self, receive: Receive) -> bytes:
+        body = bytearray()
+        while True:
+            event = await receive()
+            if event["type"] == "http.disconnect":
+                raise Refusal("The client went away.")
+            body += event.get("body", b"")
+            if len(body) > self._max_body:
+                raise TooLarge(f"The body may have at most {self._max_body} bytes.")
+            if not event.get("more_body", False):
+                return bytes(body)
+
+
+def check_agreement(request: Request, message: Message) -> None:
+    """MCP 2026-07-28, transports: whoever routes or judges by header must not be told another thing than the body."""
+    _check_mirrors(request, message)
+    if not message.modern:
+        if PROTOCOL_VERSION_META_KEY in _meta(message):
+            raise HeaderMismatch(
+                f"The body names a protocol revision that the {MCP_PROTOCOL_VERSION_HEADER} header doesn't."
+            )
+        return
+    rejection = _modern_rejection(request, message)
+    if rejection is not None:
+        raise HeaderMismatch(rejection.message, code=rejection.code, data=rejection.data)
+
+
+def _is_modern(request: Request) -> bool:
+    """The SDK decides by the same header in the same way: what isn't known to be old is held to the new rules."""
+    version = request.header(MCP_PROTOCOL_VERSION_HEADER)
+    return version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS
+
+
+def _parse(body: bytes, max_body: int) -> Any:
+    try:
+        return parse_json(body, max_bytes=max_body)
+    except JsonError as error:
+        raise ParseFailed(str(error)) from error
+
+
+def _message(document: Any, body: bytes, *, modern: bool) -> Message:
+    if isinstance(document, list):
+        raise Refusal("Send one JSON-RPC message at a time: MCP has no batches.")
+    if not isinstance(document, dict) or document.get("jsonrpc") != "2.0":
+        raise Refusal("The body must be one JSON-RPC 2.0 message.")
+    shape = _MEMBERS.get(frozenset(document) - {"jsonrpc", "params"})
+    if shape is None or not _fits(document, shape):
+        raise Refusal("The body must be a JSON-RPC request, notification or response, and nothing besides.")
+    return Message(
+        shape=shape,
+        method=document.get("method", ""),
+        id=document.get("id"),
+        params=document.get("params") or {},
+        body=body,
+        modern=modern,
+    )
+
+
+def _fits(document: Mapping[str, Any], shape: Shape) -> bool:
+    """Each member of its type; MCP's params are named ones, and a response has none."""
+    id_, params = document.get("id"), document.get("params")
+    id_fits = isinstance(id_, str | int) and not isinstance(id_, bool)
+    if shape is Shape.RESPONSE:
+        return id_fits and "params" not in document
+    return (
+        isinstance(document["method"], str)
+        and (params is None or isinstance(params, dict))
+        and (id_fits or shape is Shape.NOTIFICATION)
+    )
+
+
+def _modern_rejection(request: Request, message: Message) -> InboundLadderRejection | None:
+    """The SDK's own ladder, so that the guard and the app behind it take the same view."""
+    if message.shape is Shape.REQUEST:
+        headers = {name: values[0] for name, values in request.headers.items()}
+        verdict = classify_inbound_request({"method": message.method, "params": message.params}, headers=headers)
+        return verdict if isinstance(verdict, InboundLadderRejection) else None
+    return unsupported_protocol_version_rejection(request.header(MCP_PROTOCOL_VERSION_HEADER) or "")
+
+
+def _check_mirrors(request: Request, message: Message) -> None:
+    """In every revision a mirror that is there must be true, also where nothing asks for one."""
+    method, name = request.header(MCP_METHOD_HEADER), request.header(MCP_NAME_HEADER)
+    if method is not None and method != message.method:
+        raise HeaderMismatch(f"The {MCP_METHOD_HEADER} header is not the body's method.")
+    if name is not None:
+        key = NAME_BEARING_METHODS.get(message.method)
+        if key is None or decode_header_value(name) != message.params.get(key):
+            raise HeaderMismatch(f"The {MCP_NAME_HEADER} header is not the name in the body.")
+
+
+def _meta(message: Message) -> Mapping[str, Any]:
+    meta = message.params.get("_meta")
+    return meta if isinstance(meta, dict) else {}

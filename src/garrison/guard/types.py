@@ -1,0 +1,119 @@
+"""What the guard's stages hand to each other by way of guard.py: a request, its caller, its message, an answer."""
+
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from garrison.base.events import new_correlation_id
+from garrison.oauth.access_token import AccessToken
+
+Scope = MutableMapping[str, Any]
+
+SESSION_ID = "mcp-session-id"
+CORRELATION_ID = "x-correlation-id"
+"""Header names that more than one stage writes or reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An HTTP request before its body. Header names are in lower case, each with all of its values."""
+
+    method: str
+    path: str
+    query: bytes
+    headers: Mapping[str, tuple[str, ...]]
+    address: str
+    http_version: str
+    correlation_id: str
+
+    @classmethod
+    def of(cls, scope: Scope) -> "Request":
+        headers: dict[str, tuple[str, ...]] = {}
+        for raw_name, raw_value in scope["headers"]:
+            name = raw_name.decode("latin-1").lower()
+            headers[name] = (*headers.get(name, ()), raw_value.decode("latin-1"))
+        client = scope.get("client")
+        return cls(
+            method=scope.get("method", "GET"),
+            path=scope["path"],
+            query=scope.get("query_string", b""),
+            headers=headers,
+            address=client[0] if client else "",
+            http_version=scope.get("http_version", "1.1"),
+            # A stranger's id is not taken over: it could be made to join or to forge another request's trail.
+            correlation_id=new_correlation_id(),
+        )
+
+    def header(self, name: str) -> str | None:
+        """The value of a header that origin.py has seen at most once."""
+        values = self.headers.get(name)
+        return values[0] if values else None
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who a verified token speaks for.
+
+    Attributes:
+        token: the verified claims, not the token itself.
+        principal: one fixed-length name for issuer, subject and client together.
+        fingerprint: a keyed hash of the token: as distinct as the token, and worthless elsewhere.
+    """
+
+    token: AccessToken
+    principal: str
+    fingerprint: str = field(repr=False)
+
+
+class Shape(StrEnum):
+    """JSON-RPC 2.0's three messages (a batch is none that MCP still has)."""
+
+    REQUEST = "request"
+    NOTIFICATION = "notification"
+    RESPONSE = "response"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One JSON-RPC message: `body` is what came and what goes on, byte for byte.
+
+    Attributes:
+        modern: whether it speaks a revision without handshake (2026-07-28 and later).
+    """
+
+    shape: Shape
+    method: str
+    id: str | int | None
+    params: Mapping[str, Any]
+    body: bytes = field(repr=False)
+    modern: bool
+
+    @property
+    def target(self) -> str:
+        """What it is about, for events: the method, and the name that it bears."""
+        name = self.params.get("name", self.params.get("uri", ""))
+        return f"{self.method or self.shape} {name if isinstance(name, str) else ''}".rstrip()
+
+
+@dataclass(slots=True)
+class Call:
+    """One request on its way through the stages; a local of the coroutine that serves it."""
+
+    request: Request
+    caller: Caller | None = None
+    session_id: str | None = None
+    message: Message | None = None
+
+    @property
+    def target(self) -> str:
+        return self.message.target if self.message else f"{self.request.method} {self.request.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP response of the guard's own."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""

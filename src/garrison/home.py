@@ -1,0 +1,108 @@
+"""The state folder: where keys, certificates, databases and first credentials of an installation lie.
+
+    ca.pem ca-key.pem server.pem server-key.pem ca-bundle.pem    the local authority and what it signed (tls/)
+    signing-keys.json    the private JWK Set that access tokens are signed with
+    secret.key           32 random bytes: sessions and form tokens are bound with them
+    auth.db events.db customers.db                               what the servers remember
+    client.json user.json                                        the first client and the first user, with their secrets
+
+Everything is mode 0600 in a folder of mode 0700, made at random once, and never overwritten.
+"""
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from garrison.base.errors import GarrisonError, UsageError
+from garrison.base.files import make_private_folder, write_private
+from garrison.oauth import jwks
+
+SECRET_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Home:
+    """One state folder, and the paths in it."""
+
+    folder: Path
+
+    @property
+    def ca(self) -> Path:
+        return self.folder / "ca.pem"
+
+    @property
+    def signing_keys(self) -> Path:
+        return self.folder / "signing-keys.json"
+
+    @property
+    def secret(self) -> Path:
+        return self.folder / "secret.key"
+
+    @property
+    def events(self) -> Path:
+        return self.folder / "events.db"
+
+    @property
+    def customers(self) -> Path:
+        return self.folder / "customers.db"
+
+    @property
+    def auth_database_url(self) -> str:
+        return f"sqlite+aiosqlite:///{self.folder.resolve() / 'auth.db'}"
+
+    @property
+    def client(self) -> Path:
+        return self.folder / "client.json"
+
+    @property
+    def user(self) -> Path:
+        return self.folder / "user.json"
+
+    def make_keys(self) -> None:
+        """Make the folder, the signing keys and the secret, as far as they are missing."""
+        make_private_folder(self.folder)
+        if not self.signing_keys.exists():
+            write_private(self.signing_keys, jwks.dump_private([jwks.new_signing_key()]).encode())
+        if not self.secret.exists():
+            write_private(self.secret, secrets.token_bytes(SECRET_BYTES))
+
+    def read_signing_keys(self) -> list[jwks.SigningKey]:
+        """The keys, the one that signs first. Raises `GarrisonError`."""
+        try:
+            return jwks.load_private(self._read(self.signing_keys).decode())
+        except ValueError as error:
+            raise GarrisonError(f"{self.signing_keys} holds no signing keys", _RESTORE) from error
+
+    def read_secret(self) -> bytes:
+        """Raises `GarrisonError`."""
+        secret = self._read(self.secret)
+        if len(secret) < SECRET_BYTES:
+            raise GarrisonError(f"{self.secret} is too short", _RESTORE)
+        return secret
+
+    def read_credentials(self, path: Path) -> Mapping[str, Any]:
+        """What `client.json` or `user.json` holds. Raises `GarrisonError`."""
+        try:
+            credentials = json.loads(self._read(path))
+        except ValueError as error:
+            raise GarrisonError(f"{path} is not JSON", _RESTORE) from error
+        if not isinstance(credentials, dict):
+            raise GarrisonError(f"{path} is not a JSON object", _RESTORE)
+        return credentials
+
+    def write_credentials(self, path: Path, credentials: Mapping[str, Any]) -> None:
+        write_private(path, json.dumps(dict(credentials), indent=2).encode() + b"\n")
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            return path.read_bytes()
+        except FileNotFoundError as error:
+            raise UsageError(f"{path} is not there", f"Make it: garrison init --home {self.folder}") from error
+        except OSError as error:
+            raise GarrisonError(f"{path} can't be read ({error.strerror})", _RESTORE) from error
+
+
+_RESTORE = "Restore it from a backup, or remove it and run garrison init."

@@ -1,0 +1,74 @@
+"""What a budget's window holds, and when the next call fits: pure arithmetic on what the `limits` library stores.
+
+The library itself says when a window resets, which is not when a call of a given cost succeeds; Retry-After must be.
+"""
+
+from dataclasses import dataclass
+from math import floor, inf
+
+_RESOLUTION = 0.002
+"""Seconds: Redis counts a key's life in milliseconds, and rounds timestamps when it prints them."""
+
+
+def whole_seconds(wait: float) -> int:
+    """The first whole second after `wait`: at `wait` itself the library still refuses."""
+    return max(1, floor(wait + _RESOLUTION) + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestWindow:
+    """An exact moving window.
+
+    Attributes:
+        limit: requests in `length` seconds.
+        used: requests in the window now.
+        oldest_leaves_in: seconds until the oldest of them leaves it; `length` when there is none.
+    """
+
+    limit: int
+    used: int
+    oldest_leaves_in: float
+
+    @property
+    def left(self) -> int:
+        return max(0, self.limit - self.used)
+
+    def wait(self) -> float | None:
+        """Seconds until one more request fits; None when it fits now."""
+        return None if self.left else self.oldest_leaves_in
+
+
+@dataclass(frozen=True, slots=True)
+class TokenWindow:
+    """A sliding window counter: the current fixed window, and the previous one weighted by how much of it still counts.
+
+    Attributes:
+        limit: tokens in `length` seconds.
+        length: of a fixed window, seconds.
+        previous, current: tokens spent in each.
+        ends_in: seconds until the current window becomes the previous one, whose weight is 0 by then.
+    """
+
+    limit: int
+    length: int
+    previous: int
+    current: int
+    ends_in: float
+
+    @property
+    def left(self) -> int:
+        return max(0, self.limit - floor(self.previous * self.ends_in / self.length) - self.current)
+
+    def wait(self, cost: int) -> float | None:
+        """Seconds until `cost` fits, inf if it never will, None when it fits now.
+
+        The library admits when floor(weighted previous) + current + cost <= limit.
+        """
+        if cost > self.limit:
+            return inf
+        if cost <= self.left:
+            return None
+        room = self.limit - cost + 1  # what is counted must fall below this
+        if self.current < room:
+            return self.ends_in - (room - self.current) * self.length / self.previous
+        return self.ends_in + self.length - room * self.length / self.current

@@ -1,0 +1,46 @@
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+
+from garrison.authserver.settings import AuthServerSettings
+from garrison.authserver.stores.store import open_store
+from garrison.oauth import jwks
+from tests.authserver.world import CHEAP, ISSUER, RESOURCE, SCOPES, Make, World
+
+
+@pytest.fixture(scope="session")
+def signing_key() -> jwks.SigningKey:
+    return jwks.new_signing_key()
+
+
+@pytest.fixture
+async def make_world(tmp_path: Path, signing_key: jwks.SigningKey) -> AsyncIterator[Make]:
+    async with AsyncExitStack() as stack:
+
+        async def make(**changes: Any) -> World:
+            values = {
+                "issuer": ISSUER,
+                "database_url": str(tmp_path / "auth.db"),
+                "signing_keys": [signing_key],
+                "secret": b"s" * 32,
+                "resources": {RESOURCE: SCOPES},
+                "scope_descriptions": {"customer:read": "Read what is known about customers"},
+                "password_cost": CHEAP,
+                **changes,
+            }
+            settings = AuthServerSettings(**values)
+            store = await stack.enter_async_context(open_store(settings.database_url))
+            world = World(settings, store, Starlette(), stack)
+            world.app = await world.another_app()
+            return world
+
+        yield make
+
+
+@pytest.fixture
+async def world(make_world: Make) -> World:
+    return await make_world()

@@ -1,0 +1,152 @@
+"""Statements 22 and 23: what the user is asked, and when."""
+
+from dataclasses import replace
+from html import escape, unescape
+
+import httpx2
+import pytest
+
+from garrison.authserver import admin
+from garrison.authserver.stores.clients import save_client
+from garrison.authserver.stores.users import remember_consent, remembered_consent
+from garrison.base.errors import UsageError
+from garrison.base.events import Kind
+from tests.authserver.world import CALLBACK, RESOURCE, World, query_of
+
+WARNING = "That is a program on this computer."
+REMEMBER = 'name="remember"'
+
+
+async def again(world: World, browser: httpx2.AsyncClient, client: admin.NewClient, **changes: str) -> httpx2.Response:
+    """What a browser that is signed in gets for another authorization request."""
+    response = await browser.get("/authorize", params=world.authorization(client, **changes))
+    return await browser.get(response.headers["location"])
+
+
+async def test_22_consent_shows_client_redirect_host_resource_and_scopes_in_plain_words(world: World) -> None:
+    await world.user()
+    async with world.browser() as browser:
+        page = await world.consent_page(browser, await world.client(), scope="customer:read ticket:create")
+    for shown in ("Support desk", "app.example", RESOURCE, "Read what is known about customers", "ticket:create"):
+        assert shown in unescape(page.text)
+    assert "security:read" not in page.text
+
+
+async def test_22_everything_shown_is_escaped(world: World) -> None:
+    await world.user()
+    name = """<img src=x onerror=alert(1)>"'&"""
+    async with world.browser() as browser:
+        client = await world.client(name=name)
+        response = await browser.get("/authorize", params=world.authorization(client))
+        response = await browser.get(response.headers["location"])
+        login = await browser.get(response.headers["location"])
+        page = await world.consent_page(browser, client)
+    for text in (login.text, page.text):
+        assert "<img" not in text
+        assert escape(name) in text.replace("&#34;", "&quot;").replace("&#39;", "&#x27;")
+
+
+async def test_22_a_name_that_hides_or_reorders_text_can_not_be_registered(world: World) -> None:
+    for name in ("Bank\u202eevil", "two\nlines", "", " padded", "x" * 101, "zero\u200bwidth"):
+        with pytest.raises(UsageError):
+            await world.client(name=name)
+
+
+@pytest.mark.parametrize(
+    ("uri", "warned"),
+    [
+        ("http://127.0.0.1/cb", True),
+        ("http://localhost:5000/cb", True),
+        ("http://[::1]/cb", True),
+        (CALLBACK, False),
+    ],
+)
+async def test_23_a_redirect_to_this_computer_is_warned_of(world: World, uri: str, warned: bool) -> None:
+    await world.user()
+    async with world.browser() as browser:
+        page = await world.consent_page(browser, await world.client(redirect_uris=[uri]))
+    assert (WARNING in page.text) == warned
+
+
+async def test_23_the_user_is_asked_every_time_until_they_say_remember(world: World) -> None:
+    await world.user()
+    client = await world.client()
+    async with world.browser() as browser:
+        await world.decide(browser, await world.consent_page(browser, client))
+        page = await again(world, browser, client)
+        await world.decide(browser, page, remember="yes")
+        assert "code" in query_of(await again(world, browser, client))
+        assert (await again(world, browser, client, scope="customer:read ticket:create")).status_code == 200
+        assert (await again(world, browser, client, prompt="consent")).status_code == 200
+        assert (await again(world, browser, await world.client())).status_code == 200
+    assert [event.detail["remembered"] for event in world.events.of(Kind.CONSENT_GIVEN)] == [False, False, True]
+
+
+async def test_23_a_public_client_can_not_be_remembered(world: World) -> None:
+    await world.user()
+    client = await world.client(public=True)
+    key = {"username": "alice", "client_id": client.client_id, "resource": RESOURCE}
+    async with world.browser() as browser:
+        page = await world.consent_page(browser, client)
+        assert REMEMBER not in page.text
+        await world.decide(browser, page, remember="yes")
+        assert not await remembered_consent(world.store, **key)
+        await remember_consent(world.store, **key, granted=frozenset({"customer:read"}), now=world.time)
+        assert (await again(world, browser, client)).status_code == 200
+
+
+@pytest.mark.parametrize("decision", ["refuse", "", "Approve"])
+async def test_anything_but_approval_is_access_denied(world: World, decision: str) -> None:
+    await world.user()
+    client = await world.client()
+    async with world.browser() as browser:
+        response = await world.decide(browser, await world.consent_page(browser, client), decision=decision)
+    assert query_of(response)["error"] == "access_denied"
+    assert world.events.of(Kind.CONSENT_REFUSED)[0].subject == "alice"
+    assert not world.events.of(Kind.CONSENT_GIVEN)
+
+
+async def test_what_is_granted_is_what_was_on_the_page(world: World) -> None:
+    await world.user("bob", scope="customer:read")
+    client = await world.client()
+    async with world.browser() as browser:
+        response = await browser.get("/authorize", params=world.authorization(client, scope=None))
+        response = await browser.get(response.headers["location"])
+        response = await world.sign_in(browser, response.headers["location"], "bob")
+        page = await browser.get(response.headers["location"])
+        await admin.set_user_scope(world.store, "bob", "customer:read ticket:create")
+        assert (await world.decide(browser, page)).status_code == 400
+
+
+async def test_a_client_that_lost_its_rights_since_the_request_gets_nothing(world: World) -> None:
+    await world.user()
+    client = await world.client()
+    async with world.browser() as browser:
+        page = await world.consent_page(browser, client)
+        moved = replace(client.client, redirect_uris=("https://app.example/moved",))
+        for change in (
+            admin.disable_client(world.store, client.client_id),
+            admin.remove_client(world.store, client.client_id),
+            save_client(world.store, moved, None),
+        ):
+            await change
+            assert (await world.decide(browser, page)).status_code == 400
+
+
+async def test_a_consent_that_can_not_be_recorded_gives_no_code(world: World) -> None:
+    await world.user()
+    client = await world.client()
+    async with world.browser() as browser:
+        page = await world.consent_page(browser, client)
+        world.events.broken = True
+        response = await world.decide(browser, page)
+    assert response.status_code == 503
+    assert "location" not in response.headers
+
+
+async def test_the_first_button_which_the_enter_key_presses_refuses(world: World) -> None:
+    await world.user()
+    async with world.browser() as browser:
+        page = await world.consent_page(browser, await world.client())
+    form = page.text.partition('action="/consent"')[2]
+    assert form.index('value="refuse"') < form.index('value="approve"')

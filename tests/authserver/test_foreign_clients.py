@@ -1,0 +1,144 @@
+"""Clients that others wrote get through the whole flow: Authlib's, and the MCP SDK's two."""
+
+import httpx2
+import pytest
+from authlib.integrations.httpx_client import AsyncOAuth2Client  # type: ignore[import-untyped]  # Authlib has no types
+from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
+from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuthProvider
+from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
+from pydantic import AnyUrl
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from garrison.authserver.admin import NewClient
+from garrison.oauth import challenge, pkce, resource_metadata
+from garrison.oauth.errors import InvalidToken
+from tests.authserver.world import CALLBACK, ISSUER, RESOURCE, World, query_of
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post", "none"])
+async def test_authlib_signs_in_refreshes_and_revokes(world: World, method: str) -> None:
+    await world.user()
+    public = method == "none"
+    client = await world.client(public=public) if public else await world.client(method=method)
+    async with AsyncOAuth2Client(
+        client.client_id,
+        client.client_secret,
+        token_endpoint_auth_method=method,
+        revocation_endpoint_auth_method=method,
+        redirect_uri=CALLBACK,
+        scope="customer:read",
+        code_challenge_method="S256",
+        transport=httpx2.ASGITransport(app=world.app),
+    ) as foreign:
+        verifier = pkce.new_verifier()
+        url, state = foreign.create_authorization_url(f"{ISSUER}/authorize", code_verifier=verifier, resource=RESOURCE)
+        answer = await _decided(world, url)
+        token = await foreign.fetch_token(
+            f"{ISSUER}/token", authorization_response=answer, code_verifier=verifier, state=state
+        )
+        assert world.read(token["access_token"]).subject == "alice"
+        again = await foreign.refresh_token(f"{ISSUER}/token", refresh_token=token["refresh_token"])
+        assert again["refresh_token"] != token["refresh_token"]
+        revoked = await foreign.revoke_token(f"{ISSUER}/revoke", token=again["refresh_token"])
+        assert revoked.status_code == 200
+
+
+async def test_the_mcp_sdks_client_discovers_signs_in_and_calls(world: World) -> None:
+    await world.user()
+    client = await world.client(public=True)
+    answers: list[str] = []
+
+    async def redirect(url: str) -> None:
+        answers.append(await _decided(world, url))
+
+    async def callback() -> AuthorizationCodeResult:
+        return AuthorizationCodeResult(**httpx2.URL(answers[-1]).params)
+
+    provider = OAuthClientProvider(
+        RESOURCE,
+        OAuthClientMetadata(redirect_uris=[AnyUrl(CALLBACK)], scope="customer:read"),
+        Storage(client),
+        redirect_handler=redirect,
+        callback_handler=callback,
+    )
+    async with _network(world, provider) as http:
+        assert (await http.get(RESOURCE)).json() == {"subject": "alice"}
+
+
+async def test_the_mcp_sdks_client_credentials_provider_calls(world: World) -> None:
+    client = await world.client()
+    provider = ClientCredentialsOAuthProvider(
+        RESOURCE, Storage(client), client.client_id, client.client_secret or "", scope="customer:read", issuer=ISSUER
+    )
+    async with _network(world, provider) as http:
+        assert (await http.get(RESOURCE)).json() == {"subject": client.client_id}
+
+
+async def _decided(world: World, url: str) -> str:
+    """Where the browser of alice ends up who follows `url`, signs in and approves."""
+    async with world.browser() as browser:
+        response = await browser.get(url)
+        response = await browser.get(response.headers["location"])
+        response = await world.sign_in(browser, response.headers["location"])
+        page = await browser.get(response.headers["location"])
+        response = await world.decide(browser, page)
+    assert "code" in query_of(response)
+    return str(response.headers["location"])
+
+
+class Storage:
+    """The SDK's token storage, in memory, for a client that is registered already."""
+
+    def __init__(self, client: NewClient) -> None:
+        self.client = client
+        self.tokens: OAuthToken | None = None
+
+    async def get_tokens(self) -> OAuthToken | None:
+        return self.tokens
+
+    async def set_tokens(self, tokens: OAuthToken) -> None:
+        self.tokens = tokens
+
+    async def get_client_info(self) -> OAuthClientInformationFull | None:
+        return OAuthClientInformationFull(
+            client_id=self.client.client_id,
+            client_secret=self.client.client_secret,
+            token_endpoint_auth_method=self.client.client.method,
+            redirect_uris=[AnyUrl(CALLBACK)],
+        )
+
+    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
+        """Nothing to remember: the client was registered by the operator."""
+
+
+def _network(world: World, auth: httpx2.Auth) -> httpx2.AsyncClient:
+    """A client to whom both the authorization server and the resource are on the network."""
+    return httpx2.AsyncClient(
+        auth=auth,
+        mounts={
+            ISSUER: httpx2.ASGITransport(app=world.app),
+            RESOURCE.removesuffix("/mcp"): httpx2.ASGITransport(app=_resource(world)),
+        },
+    )
+
+
+def _resource(world: World) -> Starlette:
+    """The least that is a protected resource (RFC 9728)."""
+    metadata_url = resource_metadata.well_known_urls(RESOURCE)[0]
+
+    async def metadata(_request: Request) -> Response:
+        return JSONResponse(resource_metadata.document(RESOURCE, [ISSUER], ["customer:read"]))
+
+    async def whoami(request: Request) -> Response:
+        try:
+            token = world.read(request.headers.get("authorization", "").removeprefix("Bearer "))
+        except InvalidToken:
+            refused = {"WWW-Authenticate": challenge.render(resource_metadata=metadata_url)}
+            return Response(status_code=401, headers=refused)
+        return JSONResponse({"subject": token.subject})
+
+    paths = resource_metadata.well_known_paths(RESOURCE)
+    return Starlette(routes=[Route("/mcp", whoami), *(Route(path, metadata) for path in paths)])

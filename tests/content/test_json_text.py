@@ -1,0 +1,108 @@
+"""RFC 8259, strictly: what Python's parser would let through or choke on is refused."""
+
+import contextlib
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from garrison.content.json_text import JsonError, parse_json
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(JSON)
+def test_what_json_can_say_comes_back(value: Any) -> None:
+    assert parse_json(json.dumps(value).encode(), max_depth=1000) == value
+
+
+@given(st.binary() | st.text(st.sampled_from('[]{}",:\\ua1e9 ')).map(str.encode))
+def test_any_bytes_give_a_value_or_a_json_error(data: bytes) -> None:
+    with contextlib.suppress(JsonError):
+        assert parse_json(data) == json.loads(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b'{"a":1,"a":2}', "duplicate name"),
+        (b'{"a":1,"\\u0061":2}', "duplicate name"),
+        (b'[{"x":{"b":0,"b":0}}]', "duplicate name"),
+        (b"NaN", "NaN"),
+        (b"[Infinity]", "NaN or Infinity"),
+        (b"[-Infinity]", "NaN or Infinity"),
+        (b"1e999", "out of range"),
+        (b"-1e999999999", "out of range"),
+        (b'"\\ud800"', "Unicode"),
+        (b'{"\\udfff":1}', "Unicode"),
+        (b'"\xed\xa0\x80"', "Unicode"),
+        (b'"\xff"', "Unicode"),
+        ('"a"'.encode("utf-16"), "Unicode"),
+        ('"a"'.encode("utf-32-be"), "malformed"),
+        (b"\xef\xbb\xbf{}", "malformed"),
+        (b"", "malformed"),
+        (b"{} {}", "malformed"),
+        (b"{'a':1}", "malformed"),
+        (b'"a\nb"', "malformed"),
+        (b"[1,]", "malformed"),
+        (b"9" * 5000, "malformed"),
+    ],
+)
+def test_what_others_read_differently_is_refused(data: bytes, words: str) -> None:
+    with pytest.raises(JsonError, match=words):
+        parse_json(data)
+
+
+def test_a_surrogate_pair_is_one_character() -> None:
+    assert parse_json(b'"\\ud83d\\ude00"') == "\U0001f600"
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")])
+def test_depth_counts_arrays_and_objects(opening: str, closing: str) -> None:
+    def nested(levels: int) -> bytes:
+        times = levels // (opening.count("[") + opening.count("{"))
+        return (opening * times + "1" + closing * times + " ").encode()
+
+    assert parse_json(nested(32)) is not None
+    with pytest.raises(JsonError, match="deeper than 32"):
+        parse_json(nested(34))
+    assert parse_json(nested(34), max_depth=34) is not None
+
+
+def test_brackets_within_strings_and_side_by_side_are_not_deep() -> None:
+    flat = [[], {}, "[" * 100, '\\"[{', {"]": "}"}] * 50
+    assert parse_json(json.dumps(flat).encode()) == flat
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[" * 4_000_000,
+        b'{"a":' * 800_000,
+        b"[]," * 1_300_000,
+        b"[]" * 40 + b'"' + b'\\"' * 2_000_000 + b"\\",
+        b'["' * 2_000_000,
+    ],
+    ids=["arrays", "objects", "flat", "escapes", "quotes"],
+)
+def test_hostile_megabytes_are_refused_in_no_time(data: bytes) -> None:
+    begun = time.process_time()
+    with pytest.raises(JsonError):
+        parse_json(data)
+    assert time.process_time() - begun < 2
+
+
+def test_text_longer_than_the_cap_is_refused() -> None:
+    assert parse_json(b'"xx"', max_bytes=4) == "xx"
+    with pytest.raises(JsonError, match="longer than 4 bytes"):
+        parse_json(b'"xxx"', max_bytes=4)
