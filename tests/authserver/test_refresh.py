@@ -286,6 +286,16 @@ async def test_45_revocation_can_not_touch_others_tokens(world: World) -> None:
     assert await alive(world, client, token)
 
 
+async def test_45_a_revocation_happens_even_if_it_can_not_be_recorded_and_says_so(world: World) -> None:
+    client, token = await start(world)
+    world.events.broken = True
+    async with world.browser() as http:
+        auth = (client.client_id, client.client_secret or "")
+        assert (await http.post("/revoke", data={"token": token}, auth=auth)).status_code == 503
+    world.events.broken = False
+    assert not await alive(world, client, token)
+
+
 async def test_45_an_unknown_token_is_200_and_an_access_token_is_said_not_to_be_revocable(world: World) -> None:
     await world.user()
     client = await world.client()

@@ -163,7 +163,12 @@ async def test_a_rule_without_scopes_asks_for_authentication_only(world: World) 
 
 async def test_list_changes_are_free_to_listen_to(world: World) -> None:
     wanteds: list[dict[str, Any]] = [
-        {"toolsListChanged": True, "promptsListChanged": True, "resourcesListChanged": True},
+        {
+            "toolsListChanged": True,
+            "promptsListChanged": True,
+            "resourcesListChanged": True,
+            "resourceSubscriptions": [],
+        },
         {"resourceSubscriptions": []},
         {"resourceSubscriptions": None},
     ]

@@ -165,7 +165,7 @@ async def test_a_redis_that_hangs_holds_no_call_for_long(
     redis_server.hang()
     begun = time.monotonic()
     assert await admitted(limiter, calls=100) == 60
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 10
     assert len(outages.reports) == 1
     begun = time.monotonic()
     await limiter.admit("bob", 1)

@@ -52,7 +52,7 @@ def task_commands(task: dict[str, Any]) -> list[str]:
 
 
 def garrison_commands() -> dict[str, list[str]]:
-    """Every `garrison …` of compose.yaml and Taskfile.yml, by where it stands; what is templated has its default."""
+    """Every `garrison …` of compose.yaml, Taskfile.yml and docs/tls.md, by its place; templates by their defaults."""
     found = {f"compose {name}": s["command"] for name, s in SERVICES.items() if s.get("image") == IMAGE}
     lines = [line for line in script().splitlines() if line.startswith("garrison ")]
     del found["compose init"]
@@ -62,7 +62,9 @@ def garrison_commands() -> dict[str, list[str]]:
             plain = re.sub(r'\$\{\w+:-([^}]*)\}|\{\{\.CLI_ARGS \| default "([^"]*)"\}\}', r"\1\2", command)
             if plain.startswith("{{.GARRISON}} "):
                 found[f"task {name}"] = shlex.split(plain)[1:]
-    return found
+    blocks = re.findall(r"^```\n(.*?)^```", (ROOT / "docs" / "tls.md").read_text(), re.MULTILINE | re.DOTALL)
+    documented = [line for line in "".join(blocks).splitlines() if line.startswith("garrison ")]
+    return found | {f"docs {number}": shlex.split(line, comments=True)[1:] for number, line in enumerate(documented)}
 
 
 @pytest.mark.parametrize("place", garrison_commands())
@@ -107,6 +109,14 @@ def test_everything_but_nginx_is_on_networks_without_a_way_out() -> None:
     for name, service in SERVICES.items():
         assert name == "nginx" or set(service.get("networks", [])) <= inside
         assert "networks" in service or service["network_mode"] == "none"
+
+
+def test_the_mcp_server_reaches_the_issuer_through_nginx() -> None:
+    """In its container localhost is the container itself."""
+    command = SERVICES["mcp"]["command"]
+    assert command[command.index("--issuer") + 1] == "https://localhost:8443"
+    assert command[command.index("--connect-to") + 1] == "localhost:8443=nginx:8443"
+    assert "mcp" in set(SERVICES["mcp"]["networks"]) & set(SERVICES["nginx"]["networks"])
 
 
 def test_nobody_sees_redis_but_the_mcp_server() -> None:
@@ -167,9 +177,8 @@ def test_nothing_goes_into_the_image_that_is_not_named() -> None:
     patterns = [line for line in lines if line and not line.startswith("#")]
     assert patterns[0] == "*"
     allowed = {pattern.removeprefix("!") for pattern in patterns if pattern.startswith("!")}
-    copied = set(re.findall(r"[\w.]+", " ".join(re.findall(r"^COPY (?!--)(.*) \S+$", DOCKERFILE, re.MULTILINE))))
-    assert allowed == {"pyproject.toml", "README.md", "LICENSE", "requirements", "src"}
-    assert {name for name in copied if "server" not in name and name != "txt"} <= allowed
+    copies = re.findall(r"^COPY (?!--)(.*) \S+$", DOCKERFILE, re.MULTILINE)
+    assert {source.split("/")[0] for copy in copies for source in copy.split()} == allowed
 
 
 # Taskfile.yml and .env.example

@@ -107,6 +107,14 @@ def test_hosts_carry_their_port_unless_it_is_the_default_one() -> None:
     assert "proxy_set_header Host mcp.example.com:8001;" in text
 
 
+def test_an_ipv6_address_is_listened_on_in_brackets() -> None:
+    """Rendered only: nginx would want the address to exist, and not every machine has IPv6."""
+    text = render(dataclasses.replace(PLAIN, addresses=("127.0.0.1", "::1")))
+    assert "listen 127.0.0.1:8443 ssl http2;" in text
+    assert "listen [::1]:8443 ssl http2;" in text
+    assert "listen [::1]:80;" in text
+
+
 def test_timeouts_are_the_settings_own() -> None:
     text = render(dataclasses.replace(PLAIN, client_timeout=7, stream_timeout=77))
     assert "client_header_timeout 7s;" in text
@@ -131,7 +139,6 @@ def test_stapling_is_on_only_where_a_resolver_is_named() -> None:
     [
         {},
         {"http_port": None},
-        {"addresses": ("127.0.0.1", "::1")},
         {"server_name": "::1"},
         {"mcp_upstream": "[::1]:8000", "mcp_path": "/tools/mcp", "stream_timeout": 60},
         {"ocsp_resolver": "192.0.2.53"},

@@ -95,10 +95,8 @@ def _parse(body: bytes, max_body: int) -> Any:
 
 
 def _message(document: Any, body: bytes, *, modern: bool) -> Message:
-    if isinstance(document, list):
-        raise Refusal("Send one JSON-RPC message at a time: MCP has no batches.")
     if not isinstance(document, dict) or document.get("jsonrpc") != "2.0":
-        raise Refusal("The body must be one JSON-RPC 2.0 message.")
+        raise Refusal("The body must be one JSON-RPC 2.0 message; there are no batches.")
     shape = _MEMBERS.get(frozenset(document) - {"jsonrpc", "params"})
     if shape is None or not _fits(document, shape):
         raise Refusal("The body must be a JSON-RPC request, notification or response, and nothing besides.")

@@ -18,10 +18,10 @@ from garrison.limits.settings import LimitSettings
 
 T = TypeVar("T")
 
-STORE_TIMEOUT = 1.0
-"""Seconds a call may wait for Redis, all in all."""
-_STEP_TIMEOUT = 0.5
-"""Seconds for one step: a free connection, connecting, an answer."""
+STORE_TIMEOUT = 3.0
+"""Seconds a call may wait for Redis, all in all; in a burst most of it goes by in waiting for a free connection."""
+_STEP_TIMEOUT = 1.0
+"""Seconds for connecting, and for each answer."""
 _MAX_CONNECTIONS = 32
 _FIRST_PROBE, _LAST_PROBE = 1.0, 15.0
 """Seconds between probes: the first, doubling up to the last."""
@@ -109,7 +109,7 @@ def _open(url: str) -> tuple[RedisStorage, Callable[[], Awaitable[None]]]:
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=_MAX_CONNECTIONS,
-            timeout=_STEP_TIMEOUT,
+            timeout=STORE_TIMEOUT,
             socket_timeout=_STEP_TIMEOUT,
             socket_connect_timeout=_STEP_TIMEOUT,
             # A connection that Redis closed meanwhile is opened again at once; silence is not waited for twice.

@@ -109,6 +109,8 @@ def _answer(waiting: Sequence[_Waiting], failure: EventStoreError | None) -> Non
 
 def _settle(answers: Sequence[asyncio.Future[None]], failure: EventStoreError | None) -> None:
     for answer in answers:
+        if answer.done():  # cancelled: the event stays, nobody asks for it
+            continue
         if failure is None:
             answer.set_result(None)
         else:

@@ -19,7 +19,7 @@ from garrison.tls import names as naming
 
 AUTHORITY_DAYS = 5 * 365
 SERVER_DAYS = 397
-"""Apple's clients refuse a server certificate that lives longer than 398 days."""
+"""A day less than the most that browsers ever allowed a public certificate since they began to count: 398."""
 CLOCK_SKEW = dt.timedelta(hours=1)
 """How far a certificate's life begins before it was made, for virtual machines whose clock lags."""
 
