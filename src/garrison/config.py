@@ -100,7 +100,8 @@ def server_settings(home: Path, environ: Mapping[str, str]) -> ServerSettings:
 
 
 def client_settings(environ: Mapping[str, str]) -> ClientSettings:
-    ca_file = environ.get("TLS_CA_CERT_PATH") or environ.get("SSL_CERT_FILE")
+    # SSL_CERT_FILE is OpenSSL's own: it replaces the system's authorities, and the local one is trusted beside them.
+    ca_file = environ.get("TLS_CA_CERT_PATH")
     token_url = environ.get("OAUTH_TOKEN_URL", "")
     return ClientSettings(
         client_id=environ.get("OAUTH_CLIENT_ID") or None,

@@ -12,7 +12,7 @@ from joserfc import jws
 from joserfc.jwk import ECKey
 
 from garrison.base.events import Kind
-from garrison.guard import authenticate
+from garrison.guard import authenticate, keys
 from garrison.oauth import challenge, jwks
 from tests.guard.world import KEY, RESOURCE, World, call
 
@@ -192,12 +192,44 @@ async def test_a_remembered_token_is_judged_anew_after_a_minute(world: World) ->
     assert (await client.post("/mcp", **call())).status_code == 401
 
 
-async def test_remembered_tokens_do_not_grow_without_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_token_is_remembered_for_a_minute_and_no_longer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "OUTAGE_LIMIT", 1)  # so that nothing but memory could answer
+    client = world.client()
+    assert (await client.post("/mcp", **call())).status_code == 200
+    world.issuer.down = True
+    world.clock.now += authenticate.REMEMBERED_FOR - 1
+    assert (await client.post("/mcp", **call())).status_code == 200
+    world.clock.now += 1
+    assert (await client.post("/mcp", **call())).status_code == 503
+
+
+async def test_a_clock_that_was_set_back_makes_no_memory_last(world: World) -> None:
+    client = world.client()
+    assert (await client.post("/mcp", **call())).status_code == 200
+    world.clock.now -= 3600
+    assert (await client.post("/mcp", **call())).status_code == 401
+
+
+async def test_as_many_tokens_are_remembered_as_are_in_use_but_no_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(authenticate, "REMEMBERED_TOKENS", 2)
+    monkeypatch.setattr(keys, "OUTAGE_LIMIT", 1)
     guard = world.guard()
-    for jti in "abcd":
-        assert (await world.client(guard, world.mint(jti=jti)).post("/mcp", **call())).status_code == 200
-    assert len(guard._authenticate._remembered) == 2
+    clients = {jti: world.client(guard, world.mint(jti=jti)) for jti in "abc"}
+    for jti in "abac":
+        assert (await clients[jti].post("/mcp", **call())).status_code == 200
+    world.issuer.down = True
+    world.clock.now += 2
+    for jti, status in [("a", 200), ("b", 503), ("c", 200)]:
+        assert (await clients[jti].post("/mcp", **call())).status_code == status
+
+
+async def test_the_event_says_what_the_answer_does_not(world: World) -> None:
+    stranger = jwks.SigningKey("a-key-of-mine", jwks.new_signing_key("ES256").private, "ES256")
+    response = await world.client(token=world.mint(key=stranger)).post("/mcp", **call())
+    assert "a-key-of-mine" in world.events.events[0].reason
+    assert "a-key-of-mine" not in response.text + str(response.headers)
 
 
 async def test_any_of_several_issuers_is_believed_with_its_own_keys_only(world: World) -> None:

@@ -151,9 +151,12 @@ async def add_user(
     user = User(registration.username(username), registration.scope(scope), disabled=False, created_at=clock())
     password = registration.password(password)
     password_hash = await hash_password(password, cost or PasswordCost())
+    taken = UsageError(f"there is a user {username} already", "Choose another name, or remove that user first.")
+    if await users.find_user(store, username):
+        raise taken
     await _tell(events, clock, Kind.USER_ADDED, username, subject=username)
-    if not await users.save_user(store, user, password_hash):
-        raise UsageError(f"there is a user {username} already", "Choose another name, or remove that user first.")
+    if not await users.save_user(store, user, password_hash):  # two at once
+        raise taken
     return NewUser(username, password, user)
 
 

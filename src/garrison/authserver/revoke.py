@@ -10,13 +10,7 @@ from garrison.authserver.stores.families import revoke_family
 from garrison.authserver.stores.refresh_tokens import find_refresh_token
 from garrison.base.events import Kind
 from garrison.oauth.access_token import peek_issuer
-from garrison.oauth.errors import InvalidClient, InvalidGrant, OAuthError
-
-
-class UnsupportedTokenType(OAuthError):
-    """RFC 7009 §2.2.1."""
-
-    error = "unsupported_token_type"
+from garrison.oauth.errors import InvalidClient, InvalidGrant, UnsupportedTokenType
 
 
 async def endpoint(exchange: Exchange) -> Response:

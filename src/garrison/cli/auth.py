@@ -25,6 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_home(serve)
     add_serve_arguments(serve, default_port=8080)
     serve.add_argument(
+        "--trusted-proxy",
+        action="append",
+        default=[],
+        metavar="NETWORK",
+        help="a proxy whose X-Forwarded-For is believed, address or network; repeatable",
+    )
+    serve.add_argument(
         "--resource",
         action="append",
         required=True,
@@ -93,7 +100,7 @@ def _serve(args: argparse.Namespace) -> int:
 
     @asynccontextmanager
     async def build(events: "EventStore") -> "AsyncIterator[ASGIApp]":
-        yield authorization_server(home, settings, args.issuer, args.resource, events)
+        yield authorization_server(home, settings, args.issuer, args.resource, events, args.trusted_proxy)
 
     return serve_alone(args, "authorization server", build)
 

@@ -23,9 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--key", type=Path, metavar="FILE", help="default: TLS_KEY_PATH, else the state folder's")
     parser.add_argument("--run-folder", type=Path, metavar="DIR", help="for the pid file and temporary files")
+    parser.add_argument("--access-log", type=Path, metavar="FILE", help="default: none is kept")
 
 
 def run(args: argparse.Namespace) -> int:
+    from garrison.base.files import make_private_folder
     from garrison.config import server_settings
     from garrison.tls.authority import CertificatePaths
     from garrison.tls.nginx import NginxSettings, render
@@ -34,13 +36,17 @@ def run(args: argparse.Namespace) -> int:
     said = server_settings(args.home, os.environ).tls
     certificate = args.certificate or (said.certificate if said else local.server)
     key = args.key or (said.key if said else local.server_key)
+    run_folder = (args.run_folder or args.home / "nginx").absolute()
+    if args.run_folder is None:
+        make_private_folder(run_folder)
     text = render(
         NginxSettings(
             certificate=certificate.absolute(),
             key=key.absolute(),
             auth_upstream=args.auth_upstream,
             mcp_upstream=args.mcp_upstream,
-            run_folder=(args.run_folder or args.home / "nginx").absolute(),
+            run_folder=run_folder,
+            access_log="off" if args.access_log is None else str(args.access_log.absolute()),
             server_name=args.server_name,
             auth_port=args.auth_port,
             mcp_port=args.mcp_port,

@@ -59,7 +59,12 @@ class Addresses:
 
 
 def authorization_server(
-    home: Home, settings: ServerSettings, issuer: str, resources: Sequence[str], events: EventStore
+    home: Home,
+    settings: ServerSettings,
+    issuer: str,
+    resources: Sequence[str],
+    events: EventStore,
+    trusted_proxies: Sequence[str] = (),
 ) -> ASGIApp:
     """The authorization server of `home`, issuing tokens for `resources` with the demonstration's scopes."""
     return create_app(
@@ -71,6 +76,7 @@ def authorization_server(
             resources=dict.fromkeys(resources, POLICY.scopes()),
             scope_descriptions=SCOPES,
             access_token_lifetime=settings.access_token_lifetime,
+            trusted_proxies=trusted_proxies,
         ),
         events=events,
     )

@@ -105,8 +105,5 @@ class IssuerKeys:
             except FetchError as error:
                 failure = MetadataError(str(error))
                 continue
-            metadata = server_metadata.check(document, self._issuer)
-            if not metadata.jwks_uri:
-                raise MetadataError(f"the metadata of {self._issuer} names no key set (jwks_uri)")
-            return metadata.jwks_uri
+            return server_metadata.check(document, self._issuer).jwks_uri
         raise failure

@@ -1,9 +1,9 @@
-"""The OAuth error codes that travel (RFC 6749 §4.1.2.1 and §5.2, RFC 6750 §3.1, RFC 8707 §2, OpenID Connect §3.1.2.6).
+"""The OAuth error codes that travel (RFC 6749 §4.1.2.1 and §5.2, RFC 6750 §3.1, RFC 7009 §2.2.1, RFC 8707 §2, OpenID).
 
 OAuthError
 ├── InvalidRequest, InvalidClient, InvalidGrant, UnauthorizedClient, UnsupportedGrantType, InvalidScope,
 │   InvalidTarget, AccessDenied, UnsupportedResponseType, ServerError, TemporarilyUnavailable,
-│   LoginRequired, ConsentRequired
+│   UnsupportedTokenType, LoginRequired, ConsentRequired
 ├── InvalidToken            a bearer token that is no good
 │   └── UnknownKey          … because its key is not (yet) known: worth one look at the issuer's keys
 └── InsufficientScope       a good token that may not do this
@@ -83,6 +83,10 @@ class ServerError(OAuthError):
 class TemporarilyUnavailable(OAuthError):
     error = "temporarily_unavailable"
     status = 503
+
+
+class UnsupportedTokenType(OAuthError):
+    error = "unsupported_token_type"
 
 
 class LoginRequired(OAuthError):
