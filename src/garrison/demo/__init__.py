@@ -1,1 +1,9 @@
 """The customer-service MCP server of the demonstration, and the walk that `garrison demo` takes."""
+
+import os
+
+# FastMCP reads these when it is imported: it prints no banner and no log, asks no index for updates, sends nothing home.
+os.environ.setdefault("FASTMCP_SHOW_SERVER_BANNER", "false")
+os.environ.setdefault("FASTMCP_CHECK_FOR_UPDATES", "off")
+os.environ.setdefault("FASTMCP_TELEMETRY_MODE", "off")
+os.environ.setdefault("FASTMCP_LOG_ENABLED", "false")

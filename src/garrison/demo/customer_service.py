@@ -4,18 +4,11 @@ Authentication, scopes, limits and argument checks are the guard's (demo/system.
 the SDK's own `get_access_token()`.
 """
 
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
-
-# FastMCP reads these when it is imported: it prints no banner, asks no index for updates and sends nothing home.
-os.environ.setdefault("FASTMCP_SHOW_SERVER_BANNER", "false")
-os.environ.setdefault("FASTMCP_CHECK_FOR_UPDATES", "off")
-os.environ.setdefault("FASTMCP_TELEMETRY_MODE", "off")
-os.environ.setdefault("FASTMCP_LOG_ENABLED", "false")
 
 import anyio.to_thread
 from fastmcp import FastMCP
