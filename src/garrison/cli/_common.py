@@ -64,3 +64,6 @@ def log_to_stderr(level: str) -> None:
     if level not in logging.getLevelNamesMapping():
         raise UsageError(f"LOG_LEVEL is {level!r}", "It can be DEBUG, INFO, WARNING, ERROR or CRITICAL.")
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    if level not in {"DEBUG", "INFO"}:
+        # It calls every tool error an error of the server; what callers do is in the events.
+        logging.getLogger("fastmcp").setLevel(logging.CRITICAL)

@@ -2,7 +2,7 @@
 
 import os
 
-# FastMCP reads these when it is imported: it prints no banner and no log, asks no index for updates, sends nothing home.
+# FastMCP reads these when it is imported: no banner, no log of its own, no look for updates, nothing sent home.
 os.environ.setdefault("FASTMCP_SHOW_SERVER_BANNER", "false")
 os.environ.setdefault("FASTMCP_CHECK_FOR_UPDATES", "off")
 os.environ.setdefault("FASTMCP_TELEMETRY_MODE", "off")
