@@ -66,6 +66,10 @@ class Home:
         make_private_folder(self.folder)
         if not self.signing_keys.exists():
             write_private(self.signing_keys, jwks.dump_private([jwks.new_signing_key()]).encode())
+        self.make_secret()
+
+    def make_secret(self) -> None:
+        """Make the secret, if it is missing."""
         if not self.secret.exists():
             write_private(self.secret, secrets.token_bytes(SECRET_BYTES))
 

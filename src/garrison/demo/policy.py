@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from garrison.guard.policy import Policy, Rule
+from garrison.guard.policy import Policy, needs
 
 SCOPES: Mapping[str, str] = {
     "customer:read": "Look customers up, with their contact details and open tickets",
@@ -12,18 +12,14 @@ SCOPES: Mapping[str, str] = {
 }
 
 
-def _needs(*scopes: str) -> Rule:
-    return Rule(frozenset(scopes))
-
-
 POLICY = Policy(
     tools={
-        "get_customer_info": _needs("customer:read"),
-        "create_support_ticket": _needs("ticket:create"),
-        "calculate_account_value": _needs("account:calculate"),
+        "get_customer_info": needs("customer:read"),
+        "create_support_ticket": needs("ticket:create"),
+        "calculate_account_value": needs("account:calculate"),
     },
     resources={
-        "health://status": _needs(),
-        "security://events": _needs("security:read"),
+        "health://status": needs(),
+        "security://events": needs("security:read"),
     },
 )

@@ -9,27 +9,23 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastmcp import FastMCP
 from starlette.types import ASGIApp
 
 from garrison.authserver.app import create_app
 from garrison.authserver.settings import AuthServerSettings
 from garrison.base.errors import GarrisonError
 from garrison.base.events import Event, Kind, emit, new_correlation_id
-from garrison.base.fetch import Fetcher
 from garrison.config import ServerSettings
-from garrison.content.schema import ToolSchemas
 from garrison.demo.customer_service import build
 from garrison.demo.customers import CustomerDatabase
 from garrison.demo.policy import POLICY, SCOPES
-from garrison.guard.guard import Guard
 from garrison.home import Home
-from garrison.limits.limiter import Limiter
 from garrison.monitor.report import summary
 from garrison.monitor.store import EventStore
+from garrison.protection import fastmcp_schemas, guarded
 from garrison.serving import Endpoint, bind, running
 from garrison.tls.authority import ensure
-from garrison.tls.context import client_context, server_context
+from garrison.tls.context import server_context
 
 TLS_PORTS = (8443, 8001)
 HTTP_PORTS = (8080, 8000)
@@ -93,31 +89,18 @@ async def guarded_server(
 ) -> AsyncIterator[ASGIApp]:
     """The customer-service server behind its guard; what the guard holds is given back at the end of the block."""
     server = build(CustomerDatabase(home.customers), lambda: summary(events))
-    schemas = ToolSchemas(await input_schemas(server))
-    trust = client_context(home.ca if home.ca.exists() else None)
-    limiter = Limiter(settings.limits)
-    # The issuer is the operator's word, so it may be on this machine or in this network.
-    fetcher = Fetcher(trust, private_addresses=True, connect_to=connect_to)
-    try:
-        yield Guard(
-            server.http_app(path=MCP_PATH),
-            POLICY,
-            resource=resource,
-            issuer=issuer,
-            events=events,
-            limiter=limiter,
-            schemas=schemas,
-            secret=home.read_secret(),
-            fetcher=fetcher,
-        )
-    finally:
-        await fetcher.aclose()
-        await limiter.aclose()
-
-
-async def input_schemas(server: FastMCP) -> dict[str, dict[str, object]]:
-    """The argument schema of every tool, as the server declares it when it starts; the guard holds calls to these."""
-    return {tool.name: tool.parameters for tool in await server.list_tools()}
+    async with guarded(
+        server.http_app(path=MCP_PATH),
+        POLICY,
+        await fastmcp_schemas(server),
+        resource=resource,
+        issuer=issuer,
+        events=events,
+        home=home,
+        limits=settings.limits,
+        connect_to=connect_to,
+    ) as guard:
+        yield guard
 
 
 @contextlib.asynccontextmanager

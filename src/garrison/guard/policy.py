@@ -25,6 +25,11 @@ class Rule:
             )
 
 
+def needs(*scopes: str) -> Rule:
+    """A rule that asks for all of `scopes`; without any, for a valid token."""
+    return Rule(frozenset(scopes))
+
+
 @dataclass(frozen=True)
 class Policy:
     """The whole policy: rules by tool name, by resource URI, by prompt name, each compared exactly."""

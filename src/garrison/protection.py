@@ -1,0 +1,228 @@
+"""A guard around your own server in three lines; what it leans on is made, and given back, with the server's life.
+
+    from garrison import Policy, needs, protect
+
+    policy = Policy(tools={"get_customer_info": needs("customer:read")})
+    app = protect(mcp, policy, resource="https://mcp.example/mcp", issuer="https://login.example")
+
+`app` is ASGI: serve it with uvicorn in place of `mcp.http_app()`. What isn't named in the policy is denied.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from garrison.base.errors import GarrisonError, UsageError
+from garrison.base.events import EventSink
+from garrison.base.fetch import Fetcher
+from garrison.base.files import make_private_folder
+from garrison.content.schema import ToolSchemas
+from garrison.guard.guard import Guard
+from garrison.guard.policy import Policy
+from garrison.home import Home
+from garrison.limits.limiter import Limiter
+from garrison.limits.settings import LimitSettings
+from garrison.monitor.store import EventStore
+from garrison.tls.context import client_context
+
+Schemas = Mapping[str, Mapping[str, Any]]
+"""The JSON Schema of each tool's arguments, by the tool's name."""
+STOPPED = b"the guard is not running"
+
+
+@contextlib.asynccontextmanager
+async def guarded(
+    app: ASGIApp,
+    policy: Policy,
+    schemas: Schemas,
+    *,
+    resource: str,
+    issuer: str | Sequence[str],
+    events: EventSink,
+    home: Home,
+    limits: LimitSettings | None = None,
+    connect_to: Mapping[str, str] | None = None,
+) -> AsyncIterator[Guard]:
+    """A guard around `app`, with a limiter and a fetcher that end with the block.
+
+    Args:
+        app: the MCP server.
+        policy: who may do what.
+        schemas: what every tool's arguments must be.
+        resource: the server's own public URL, with its path.
+        issuer: whose tokens are believed.
+        events: where decisions are written before they take effect.
+        home: holds the secret that sessions are bound with, and the local CA if there is one.
+        limits: budgets per caller; by default 60 requests a minute and 100,000 AI tokens an hour, in memory.
+        connect_to: where the issuer's `host:port` is really reached.
+
+    Raises:
+        GarrisonError: one of these is missing or unsafe.
+    """
+    trust = client_context(home.ca if home.ca.exists() else None)
+    limiter = Limiter(limits or LimitSettings())
+    # The issuer is the operator's word, so it may be on this machine or in this network.
+    fetcher = Fetcher(trust, private_addresses=True, connect_to=connect_to)
+    try:
+        yield Guard(
+            app,
+            policy,
+            resource=resource,
+            issuer=issuer,
+            events=events,
+            limiter=limiter,
+            schemas=ToolSchemas(schemas),
+            secret=home.read_secret(),
+            fetcher=fetcher,
+        )
+    finally:
+        await fetcher.aclose()
+        await limiter.aclose()
+
+
+def protect(
+    server: Any,
+    policy: Policy,
+    *,
+    resource: str,
+    issuer: str | Sequence[str],
+    schemas: Schemas | None = None,
+    home: Path | str = ".garrison",
+    limits: LimitSettings | None = None,
+) -> ASGIApp:
+    """`server` behind a guard, as an ASGI application.
+
+    Args:
+        server: a FastMCP server, an MCP SDK server (`MCPServer`), or any ASGI application that speaks MCP.
+        policy: who may do what.
+        resource: the server's public URL, with the path that it is served at.
+        issuer: the authorization servers whose tokens are believed.
+        schemas: the tools' argument schemas; needed for an ASGI application only, the others are asked.
+        home: the state folder: the secret and the events are kept there, and `ca.pem` is trusted.
+        limits: budgets per caller.
+
+    Raises:
+        UsageError: `server` is none of these, or its schemas are missing.
+    """
+    app, declared = _server(server, urlsplit(resource).path or "/", schemas)
+
+    @contextlib.asynccontextmanager
+    async def life() -> AsyncIterator[Guard]:
+        place = Home(Path(home))
+        make_private_folder(place.folder)
+        place.make_secret()
+        found = await declared()
+        async with (
+            EventStore(place.events) as events,
+            guarded(
+                app, policy, found, resource=resource, issuer=issuer, events=events, home=place, limits=limits
+            ) as guard,
+        ):
+            yield guard
+
+    return _Protected(life)
+
+
+class _Protected:
+    """Builds the guard when the server starts, inside its event loop, and forgets it when it stops."""
+
+    def __init__(self, life: Callable[[], contextlib.AbstractAsyncContextManager[Guard]]) -> None:
+        self._life = life
+        self._guard: Guard | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(scope, receive, send)
+        elif self._guard is not None:
+            await self._guard(scope, receive, send)
+        else:
+            await _unavailable(scope, receive, send)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        held: list[Message] = []
+
+        async def hold_the_end(message: Message) -> None:
+            # An ASGI server may end the process once it hears of the end, so everything must be given back before.
+            if message["type"].startswith("lifespan.shutdown."):
+                held.append(message)
+            else:
+                await send(message)
+
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                guard = await stack.enter_async_context(self._life())
+            except GarrisonError as error:
+                await receive()
+                await send({"type": "lifespan.startup.failed", "message": f"{error.message} {error.hint}".strip()})
+                return
+            self._guard = guard
+            try:
+                await guard(scope, receive, hold_the_end)
+            finally:
+                self._guard = None
+        for message in held:
+            await send(message)
+
+
+async def _unavailable(scope: Scope, receive: Receive, send: Send) -> None:
+    """A server that ran no lifespan has no guard, and answers nothing else (fail closed)."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    await send({"type": "http.response.start", "status": 503, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": STOPPED})
+
+
+def _server(server: Any, path: str, schemas: Schemas | None) -> tuple[ASGIApp, Callable[[], Awaitable[Schemas]]]:
+    """The ASGI application of `server`, and how to learn its tools' schemas."""
+    if schemas is not None:
+        return _application(server, path), _known(schemas)
+    if hasattr(server, "http_app"):  # FastMCP
+        return _application(server, path), lambda: fastmcp_schemas(server)
+    if hasattr(server, "streamable_http_app"):  # the MCP SDK's MCPServer
+        return _application(server, path), lambda: sdk_schemas(server)
+    raise UsageError(
+        "the tools' argument schemas are not known",
+        "Give schemas={tool: schema}: a call is let through only when its arguments fit.",
+    )
+
+
+def _application(server: Any, path: str) -> ASGIApp:
+    app: ASGIApp
+    if hasattr(server, "http_app"):
+        app = server.http_app(path=path)
+    elif hasattr(server, "streamable_http_app"):
+        from mcp.server.transport_security import TransportSecuritySettings  # noqa: PLC0415 - for these servers only
+
+        # The guard judges Host and Origin, by the resource's own name; the SDK knows localhost alone.
+        app = server.streamable_http_app(
+            streamable_http_path=path,
+            transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
+        )
+    elif callable(server):
+        app = server
+    else:
+        raise UsageError("the server is neither FastMCP's, the MCP SDK's, nor an ASGI application")
+    return app
+
+
+def _known(schemas: Schemas) -> Callable[[], Awaitable[Schemas]]:
+    async def known() -> Schemas:
+        return schemas
+
+    return known
+
+
+async def fastmcp_schemas(server: Any) -> Schemas:
+    """What a FastMCP server declares when it starts; the guard holds calls to it from then on."""
+    return {tool.name: tool.parameters for tool in await server.list_tools()}
+
+
+async def sdk_schemas(server: Any) -> Schemas:
+    """What an `MCPServer` declares when it starts."""
+    return {tool.name: tool.input_schema for tool in await server.list_tools()}

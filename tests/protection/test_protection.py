@@ -1,0 +1,166 @@
+"""`protect`: three lines around any MCP server, and nothing served without a guard."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from fastmcp import FastMCP
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.server import MCPServer
+from starlette.types import ASGIApp
+
+import garrison
+from garrison import LimitSettings, Policy, needs, protect
+from garrison.base.errors import GarrisonError, UsageError
+from garrison.base.events import Kind
+from garrison.home import Home
+from garrison.monitor.store import EventStore
+from garrison.serving import Endpoint, bind, free_port, running
+from tests.guard.world import Issuer, IssuerHost
+
+POLICY = Policy(tools={"add": needs("math:use")})
+
+
+@pytest.fixture(scope="module")
+def issuer_host() -> Iterator[IssuerHost]:
+    host = IssuerHost()
+    yield host
+    host.close()
+
+
+@pytest.fixture
+def issuer(issuer_host: IssuerHost) -> Issuer:
+    return issuer_host.new_issuer()
+
+
+@pytest.fixture
+def resource() -> str:
+    return f"http://localhost:{free_port('localhost', 0)}/mcp"
+
+
+def fastmcp_server() -> Any:
+    server = FastMCP("adder")
+    server.tool(add)
+    return server
+
+
+def sdk_server() -> Any:
+    server = MCPServer("adder", log_level="ERROR")
+    server.add_tool(add)
+    return server
+
+
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+@asynccontextmanager
+async def served(app: ASGIApp, resource: str) -> AsyncIterator[None]:
+    port = int(resource.rpartition(":")[2].partition("/")[0])
+    async with running(Endpoint("server", app, bind("server", "localhost", port))):
+        yield
+
+
+async def called(resource: str, token: str, arguments: dict[str, Any], mode: str) -> Any:
+    headers = {"authorization": f"Bearer {token}"}
+    async with (
+        httpx2.AsyncClient(headers=headers, trust_env=False) as http,
+        Client(streamable_http_client(resource, http_client=http), mode=mode) as client,
+    ):
+        return await client.call_tool("add", arguments)
+
+
+@pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
+@pytest.mark.parametrize("server", [fastmcp_server, sdk_server])
+async def test_three_lines_guard_a_server_in_both_eras(
+    tmp_path: Path, issuer: Issuer, resource: str, server: Any, mode: str
+) -> None:
+    app = protect(server(), POLICY, resource=resource, issuer=issuer.url, home=tmp_path / "h")
+    async with served(app, resource):
+        token = issuer.mint("math:use", audience=resource)
+        assert (await called(resource, token, {"a": 2, "b": 3}, mode)).structured_content == {"result": 5}
+        wrong = await called(resource, token, {"a": 2, "b": "three", "c": 4}, mode)
+        assert wrong.is_error
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            assert (await http.get(resource)).status_code == 401
+    async with EventStore(tmp_path / "h" / "events.db") as events:
+        kinds = {event.kind for event in await events.recent()}
+    assert {Kind.CALL_ALLOWED, Kind.INPUT_REJECTED, Kind.AUTHENTICATION_FAILED} <= kinds
+
+
+async def test_limits_and_a_missing_scope_are_the_guards(tmp_path: Path, issuer: Issuer, resource: str) -> None:
+    limits = LimitSettings(requests_per_minute=1)
+    app = protect(fastmcp_server(), POLICY, resource=resource, issuer=issuer.url, home=tmp_path / "h", limits=limits)
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "add", "arguments": {}}}
+    headers = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
+    async with served(app, resource), httpx2.AsyncClient(trust_env=False, headers=headers) as http:
+        poor = {"authorization": f"Bearer {issuer.mint('other', audience=resource)}"}
+        response = await http.post(resource, content=json.dumps(message), headers=poor)
+        assert (response.status_code, 'scope="math:use"' in response.headers["www-authenticate"]) == (403, True)
+        rich = {"authorization": f"Bearer {issuer.mint('math:use', audience=resource, subject='bob')}"}
+        ping = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"})
+        statuses = [(await http.post(resource, content=ping, headers=rich)).status_code for _ in range(2)]
+        assert statuses[1] == 429
+
+
+async def test_any_asgi_application_can_be_guarded_when_its_schemas_are_given(
+    tmp_path: Path, issuer: Issuer, resource: str
+) -> None:
+    inner = fastmcp_server()
+    schemas = {"add": {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}}}
+    app = protect(
+        inner.http_app(path="/mcp"), POLICY, resource=resource, issuer=issuer.url, home=tmp_path / "h", schemas=schemas
+    )
+    async with served(app, resource):
+        token = issuer.mint("math:use", audience=resource)
+        assert (await called(resource, token, {"a": 1, "b": 1}, "auto")).structured_content == {"result": 2}
+
+
+def test_an_asgi_application_without_schemas_is_refused() -> None:
+    with pytest.raises(UsageError, match="schemas are not known"):
+        protect(fastmcp_server().http_app(), POLICY, resource="http://localhost:1/mcp", issuer="http://localhost:2")
+
+
+def test_what_is_no_server_is_refused() -> None:
+    with pytest.raises(UsageError, match="neither"):
+        protect(42, POLICY, resource="http://localhost:1/mcp", issuer="http://localhost:2", schemas={})
+
+
+@pytest.mark.parametrize("issuer_url", ["http://issuer.example", ""])
+async def test_a_guard_that_would_be_unsafe_does_not_start(tmp_path: Path, resource: str, issuer_url: str) -> None:
+    app = protect(fastmcp_server(), POLICY, resource=resource, issuer=issuer_url, home=tmp_path / "h")
+    with pytest.raises(GarrisonError, match="did not start"):
+        async with served(app, resource):
+            pass
+
+
+async def test_without_its_lifespan_nothing_is_served(tmp_path: Path) -> None:
+    app = protect(
+        fastmcp_server(), POLICY, resource="http://localhost:1/mcp", issuer="http://localhost:2", home=tmp_path
+    )
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://localhost:1") as http:
+        assert (await http.post("/mcp")).status_code == 503
+        assert (await http.get("/.well-known/oauth-protected-resource/mcp")).status_code == 503
+
+
+async def test_the_secret_is_made_once_and_kept_private(tmp_path: Path, issuer: Issuer, resource: str) -> None:
+    home = Home(tmp_path / "h")
+    for _ in range(2):
+        async with served(
+            protect(fastmcp_server(), POLICY, resource=resource, issuer=issuer.url, home=home.folder), resource
+        ):
+            pass
+        assert home.secret.stat().st_mode & 0o777 == 0o600
+    assert len(home.read_secret()) == 32
+
+
+def test_the_front_door_names_only_what_there_is() -> None:
+    assert all(getattr(garrison, name) for name in garrison.__all__)
+    with pytest.raises(AttributeError, match="attic"):
+        _ = garrison.attic
