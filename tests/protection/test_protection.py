@@ -88,7 +88,7 @@ async def test_three_lines_guard_a_server_in_both_eras(
         wrong = await called(resource, token, {"a": 2, "b": "three", "c": 4}, mode)
         assert wrong.is_error
         async with httpx2.AsyncClient(trust_env=False) as http:
-            assert (await http.get(resource)).status_code == 401
+            assert (await http.get(resource, headers={"authorization": "Bearer x"})).status_code == 401
     async with EventStore(tmp_path / "h" / "events.db") as events:
         kinds = {event.kind for event in await events.recent()}
     assert {Kind.CALL_ALLOWED, Kind.INPUT_REJECTED, Kind.AUTHENTICATION_FAILED} <= kinds
