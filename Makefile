@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock clean services
+.PHONY: help setup demo test bench check format lock clean services
 
 help:  ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ services:  # the real nginx and Redis that tests run: from Debian when root ther
 
 test: $(STAMP) services  ## every test, with branch coverage
 	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term --dist=loadgroup
+
+bench: $(STAMP)  ## what the guard costs, as ratios in one run
+	@FASTMCP_LOG_ENABLED=false $(BIN)/python bench/guard.py
 
 check: $(STAMP)  ## style, types, layers and documentation
 	@$(BIN)/ruff check .

@@ -19,7 +19,7 @@ async def seen(world: World, token: str, **headers: str) -> tuple[Scope, AccessT
         await world.app(scope, receive, send)
 
     response: httpx2.Response = await world.client(world.guard(app), token).post(
-        "/mcp", **{**call(), "headers": headers}
+        "/mcp", **{**call(), "headers": {name.replace("_", "-"): value for name, value in headers.items()}}
     )
     assert response.status_code == 200
     assert tokens[0]

@@ -12,11 +12,12 @@ from garrison.oauth import jwks
 from tests.guard.world import KEY, World, call
 
 
-async def test_keys_are_fetched_once_for_many_calls(world: World) -> None:
+async def test_keys_are_fetched_once_for_many_calls_until_they_are_old(world: World) -> None:
     guard = world.guard()
-    for jti in "abc":
-        await world.client(guard, world.mint(jti=jti)).post("/mcp", **call())
-    assert world.issuer.key_fetches == 1
+    for age, fetches in [(0, 1), (keys.BACK_OFF, 1), (keys.MAX_AGE - keys.BACK_OFF - 1, 1), (1, 2)]:
+        world.clock.now += age
+        assert (await world.client(guard, world.mint()).post("/mcp", **call())).status_code == 200
+        assert world.issuer.key_fetches == fetches
 
 
 async def test_callers_who_come_at_once_share_one_fetch_and_so_do_those_who_come_during_it(world: World) -> None:
@@ -36,6 +37,23 @@ async def test_callers_who_come_at_once_share_one_fetch_and_so_do_those_who_come
         await anyio.wait_all_tasks_blocked()
         world.issuer.held.set()
     assert statuses == [200] * 6
+    assert world.issuer.key_fetches == 1
+
+
+async def test_a_caller_who_goes_away_does_not_take_the_fetch_along(world: World) -> None:
+    """Else whoever comes and goes could keep the keys from everybody."""
+    guard = world.guard()
+    world.issuer.held = threading.Event()
+    async with anyio.create_task_group() as tasks:
+
+        async def goes_away() -> None:
+            await world.client(guard).post("/mcp", **call())
+
+        tasks.start_soon(goes_away)
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+        world.issuer.held.set()
+    assert (await world.client(guard).post("/mcp", **call())).status_code == 200
     assert world.issuer.key_fetches == 1
 
 

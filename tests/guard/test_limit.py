@@ -48,6 +48,13 @@ async def test_a_caller_over_its_token_budget_is_told_so(world: World) -> None:
     assert response.headers["ratelimit-policy"] == '"tokens";q=100;w=3600'
 
 
+async def test_what_a_model_answers_to_a_tools_question_counts_too(world: World) -> None:
+    answers = {"a": {"action": "accept", "content": {"note": "word " * 100}}}
+    params = {"name": "whoami", "arguments": {}, "inputResponses": answers}
+    response = await world.client(limited(world, tokens_per_hour=50)).post("/mcp", **legacy("tools/call", params))
+    assert error(response)["data"]["budget"] == "tokens"
+
+
 async def test_a_call_larger_than_the_whole_budget_is_never_told_to_wait(world: World) -> None:
     client = world.client(limited(world, tokens_per_hour=10))
     response = await client.post("/mcp", **call(arguments={"customer_id": "ABC123", "note": "word " * 100}))

@@ -1,7 +1,7 @@
 """Answers that stream, connections that break, and bytes that no client library would send."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import anyio
@@ -10,6 +10,7 @@ import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from garrison.base.events import Kind
+from garrison.guard.authenticate import LEEWAY
 from tests.guard.world import World, call, free_listener, modern, serving
 
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
@@ -76,6 +77,12 @@ async def test_the_app_learns_that_its_client_has_gone(world: World) -> None:
         await world.events.next_of(Kind.CALL_FINISHED)
 
 
+def last_moments(world: World, url: str) -> AbstractAsyncContextManager[httpx2.AsyncClient]:
+    """A client whose token is good for another tenth of a second."""
+    world.clock.now += 0.9
+    return http_client(world, url, now=world.clock() - LEEWAY, lifetime=1)
+
+
 async def waits_for_the_end(scope: Scope, receive: Receive, send: Send) -> None:
     await send(START)
     await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
@@ -91,8 +98,7 @@ async def waits_for_the_end(scope: Scope, receive: Receive, send: Send) -> None:
 async def test_a_stream_of_notifications_ends_with_its_token(
     world: World, method: str, request_: dict[str, Any]
 ) -> None:
-    world.clock.now += 0.9
-    async with guarded(world, waits_for_the_end) as url, http_client(world, url, lifetime=1) as client:
+    async with guarded(world, waits_for_the_end) as url, last_moments(world, url) as client:
         with anyio.fail_after(5):
             response = await client.request(method, url, **request_)
         assert response.text == "data: 1\n\n"
@@ -108,8 +114,7 @@ async def test_an_answer_to_a_question_does_not_end_with_the_token_that_asked(wo
         await send(START)
         await send({"type": "http.response.body", "body": b"data: late\n\n"})
 
-    world.clock.now += 0.9
-    async with guarded(world, app) as url, http_client(world, url, lifetime=1) as client:
+    async with guarded(world, app) as url, last_moments(world, url) as client:
         assert (await client.post(url, **call())).text == "data: late\n\n"
 
 

@@ -16,7 +16,9 @@ import pytest
 
 from garrison.base.errors import EventStoreError
 from garrison.base.events import Event, Kind, Severity, emit
+from garrison.monitor.rows import to_row
 from garrison.monitor.store import EventStore
+from garrison.monitor.writer import Writer
 
 if TYPE_CHECKING:
     from tests.monitor.conftest import StartProgram
@@ -243,6 +245,7 @@ async def test_closing_stores_what_is_queued(path: Path) -> None:
     writes = [asyncio.ensure_future(store.write(event(str(n)))) for n in range(100)]
     await asyncio.sleep(0)
     await store.aclose()
+    assert not path.with_name("events.db-wal").exists(), "the last connection to close takes the log away"
     await asyncio.gather(*writes)
     async with EventStore(path) as again:
         assert len(await again.recent(1000)) == 100
@@ -277,6 +280,22 @@ async def test_a_full_store_fails_the_write_and_works_again_with_room(store: Eve
     await store.write(event("last"))
     assert [*health, store.healthy] == [False, True]
     assert (await store.recent(1))[0].target == "last"
+
+
+async def test_a_transaction_that_failed_halfway_leaves_nothing_and_blocks_nobody(
+    store: EventStore, path: Path
+) -> None:
+    other = sqlite3.connect(path, isolation_level=None)
+    refuse = (
+        "CREATE TRIGGER refuse BEFORE INSERT ON events WHEN new.target = 'bad' BEGIN SELECT raise(ABORT, 'no'); END"
+    )
+    other.execute(refuse)
+    with pytest.raises(EventStoreError):
+        await asyncio.gather(store.write(event("good")), store.write(event("bad")))
+    await store.write(event("next"))
+    other.execute("BEGIN IMMEDIATE")
+    other.close()
+    assert targets(await store.recent())[-1] == "next"
 
 
 async def test_a_full_disk_fails_the_writes_that_do_not_fit(path: Path, start_program: StartProgram) -> None:
@@ -368,13 +387,23 @@ async def test_reading_waits_for_no_writer(store: EventStore, path: Path) -> Non
 
 
 def test_one_store_serves_several_event_loops(path: Path) -> None:
-    async def main() -> list[Event]:
-        async with EventStore(path) as store:
-            await asyncio.to_thread(lambda: asyncio.run(store.write(event("other loop"))))
-            await store.write(event("this loop"))
-            return await store.recent()
+    async def write_many(store: EventStore, name: str) -> None:
+        await asyncio.gather(*(store.write(event(name)) for _ in range(200)))
 
-    assert targets(asyncio.run(main())) == ["other loop", "this loop"]
+    async def main() -> list[Event]:
+        async with EventStore(path) as store, asyncio.timeout(30):
+            other_loop = asyncio.to_thread(lambda: asyncio.run(write_many(store, "other")))
+            await asyncio.gather(other_loop, write_many(store, "this"))
+            return await store.recent(1000)
+
+    assert sorted(targets(asyncio.run(main()))) == ["other"] * 200 + ["this"] * 200
+
+
+async def test_a_closed_writer_takes_nothing(path: Path) -> None:
+    writer = Writer(path, busy_timeout=1)
+    writer.close()
+    with pytest.raises(EventStoreError, match="closed"):
+        writer.submit(to_row(event(), 1.0))
 
 
 def test_a_process_may_end_without_closing_its_store(path: Path, start_program: StartProgram) -> None:

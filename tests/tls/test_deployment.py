@@ -235,7 +235,8 @@ class System:
         self.environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
     def here(self, text: str) -> str:
-        places = r"(?<![\w./])(/state|/mcp|/edge|/tmp)\b|\b0\.0\.0\.0\b(?!/)|\b(auth|mcp|nginx)(?=:8)|\b(8443|8001|8080|8000)\b"
+        folders, addresses = r"(?<![\w./])(/state|/mcp|/edge|/tmp)\b", r"\b0\.0\.0\.0\b(?!/)|\b(auth|mcp|nginx)(?=:8)"
+        places = rf"{folders}|{addresses}|\b(8443|8001|8080|8000)\b"
         return re.sub(places, lambda match: str(self._places[match[0]]), text)
 
     def initialize(self) -> None:

@@ -20,7 +20,7 @@ from garrison.content.schema import ToolSchemas
 from garrison.guard import configuration, identity, limit, respond, validate
 from garrison.guard import message as messages
 from garrison.guard.audit import Audit
-from garrison.guard.authenticate import Authenticator
+from garrison.guard.authenticate import LEEWAY, Authenticator
 from garrison.guard.authorize import Authorizer
 from garrison.guard.inbound import Inbound
 from garrison.guard.inspect import ResponseWatch
@@ -184,7 +184,7 @@ class Guard:
         """Seconds that a stream of notifications may stay open; None for an answer to a question."""
         if call.message and call.message.method != SUBSCRIBE:
             return None
-        return caller.token.expires_at - self._clock()
+        return caller.token.expires_at + LEEWAY - self._clock()
 
     async def _refuse_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """MCP has no such transport, and a page of any origin could open one (CVE-2026-59950)."""

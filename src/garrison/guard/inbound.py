@@ -21,13 +21,13 @@ class Inbound:
     def __init__(self, message: Message | None, receive: Receive, lifetime: float | None) -> None:
         self._body = message.body if message else None
         self._receive = receive
-        self._deadline = None if lifetime is None else anyio.current_time() + max(0.0, lifetime)
+        self._deadline = None if lifetime is None else anyio.current_time() + lifetime
         self.expired = False
 
     async def receive(self) -> Event:
         if self._body is not None:
             body, self._body = self._body, None
-            return {"type": "http.request", "body": body, "more_body": False}
+            return {"type": "http.request", "body": body}
         if self._deadline is None:
             return await self._receive()
         with anyio.move_on_after(self._deadline - anyio.current_time()):

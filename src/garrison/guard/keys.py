@@ -83,7 +83,8 @@ class IssuerKeys:
     async def _refresh(self) -> None:
         self._attempted_at = self._clock()
         try:
-            with anyio.fail_after(FETCH_TIMEOUT):
+            # Shielded: the caller for whom it began may go away, and those who wait with it must not start anew.
+            with anyio.fail_after(FETCH_TIMEOUT, shield=True):
                 self._keys = await self._fetch()
             self._fetched_at = self._clock()
         except (FetchError, MetadataError, TimeoutError) as error:

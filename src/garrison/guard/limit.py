@@ -29,10 +29,8 @@ async def admit(limiter: Limiter, caller: Caller, message: Message | None) -> No
         RateLimited: the caller's budget doesn't bear it.
         Unavailable: the limiter can neither reach its store nor record that.
     """
-    content = [message.params[name] for name in _CONTENT if name in message.params] if message else []
-    tokens = estimate_tokens(json.dumps(content, ensure_ascii=False)) if content else 0
     try:
-        admission = await limiter.admit(caller.principal, tokens)
+        admission = await limiter.admit(caller.principal, _tokens(message) if message else 0)
     except EventStoreError as error:
         raise Unavailable("Budgets can't be looked up.", reason=str(error), retry_after=RETRY_AFTER) from error
     if not admission.allowed:
@@ -45,6 +43,11 @@ async def settle(limiter: Limiter, caller: Caller, tokens: int) -> None:
         await limiter.settle(caller.principal, tokens)
     except EventStoreError:
         _log.exception("an outage of the limits' store could not be recorded")
+
+
+def _tokens(message: Message) -> int:
+    content = [message.params[name] for name in _CONTENT if name in message.params]
+    return sum(estimate_tokens(json.dumps(part, ensure_ascii=False)) for part in content)
 
 
 def _refusal(admission: Admission) -> RateLimited:
