@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from garrison.base.errors import GarrisonError, UsageError
-from garrison.base.events import EventSink
+from garrison.base.events import Event, EventSink, Kind, emit, new_correlation_id
 from garrison.base.fetch import Fetcher
 from garrison.base.files import make_private_folder
 from garrison.content.schema import ToolSchemas
@@ -64,7 +64,7 @@ async def guarded(
         GarrisonError: one of these is missing or unsafe.
     """
     trust = client_context(home.ca if home.ca.exists() else None)
-    limiter = Limiter(limits or LimitSettings())
+    limiter = Limiter(limits or LimitSettings(), on_failure=_report_to(events))
     # The issuer is the operator's word, so it may be on this machine or in this network.
     fetcher = Fetcher(trust, private_addresses=True, connect_to=connect_to)
     try:
@@ -82,6 +82,15 @@ async def guarded(
     finally:
         await fetcher.aclose()
         await limiter.aclose()
+
+
+def _report_to(events: EventSink) -> Callable[[str], Awaitable[None]]:
+    """Tells once per outage that budgets are counted by this process alone, or refused."""
+
+    async def report(reason: str) -> None:
+        await emit(events, Event(kind=Kind.LIMIT_STORE_DOWN, correlation_id=new_correlation_id(), reason=reason))
+
+    return report
 
 
 def protect(

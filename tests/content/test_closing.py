@@ -73,6 +73,7 @@ def _without_z(value: Any) -> Any:
         {**POINT, "unevaluatedProperties": {"type": "integer"}},
         {"$ref": "#/$defs/Free"},
         {"anyOf": [POINT, {"type": "object", "required": ["z"]}]},
+        {"type": "object", "not": {"properties": {"x": {}}, "required": ["x"]}},
     ],
 )
 def test_an_inner_object_that_says_otherwise_stays_open(inner: dict[str, Any]) -> None:

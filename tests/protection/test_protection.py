@@ -122,6 +122,16 @@ async def test_any_asgi_application_can_be_guarded_when_its_schemas_are_given(
         assert (await called(resource, token, {"a": 1, "b": 1}, "auto")).structured_content == {"result": 2}
 
 
+async def test_a_store_of_budgets_that_is_down_is_an_event(tmp_path: Path, issuer: Issuer, resource: str) -> None:
+    limits = LimitSettings(redis_url=f"redis://127.0.0.1:{free_port('localhost', 0)}/0")
+    app = protect(fastmcp_server(), POLICY, resource=resource, issuer=issuer.url, home=tmp_path / "h", limits=limits)
+    async with served(app, resource):
+        token = issuer.mint("math:use", audience=resource)
+        assert (await called(resource, token, {"a": 2, "b": 3}, "auto")).structured_content == {"result": 5}
+    async with EventStore(tmp_path / "h" / "events.db") as events:
+        assert len(await events.recent(kinds=[Kind.LIMIT_STORE_DOWN])) == 1
+
+
 def test_an_asgi_application_without_schemas_is_refused() -> None:
     with pytest.raises(UsageError, match="schemas are not known"):
         protect(fastmcp_server().http_app(), POLICY, resource="http://localhost:1/mcp", issuer="http://localhost:2")

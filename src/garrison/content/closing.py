@@ -90,7 +90,7 @@ class _Closer:
         if not isinstance(schema, Mapping):
             return False
         seen = set() if seen is None else seen
-        branches = [schema[keyword] for keyword in _BRANCHES if keyword in schema]
+        branches = [schema[keyword] for keyword in _BRANCHES if keyword in schema and keyword != "not"]
         branches += [branch for keyword in _BRANCH_LISTS for branch in schema.get(keyword, ())]
         branches += schema.get("dependentSchemas", {}).values()
         references = {schema[keyword] for keyword in ("$ref", "$dynamicRef") if keyword in schema} - seen
