@@ -113,6 +113,8 @@ _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 def one_line(text: str) -> str:
     """`text` without control, format and line-breaking characters, so that one event stays one line (log forging)."""
     kept = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    if kept.isascii() and kept.isprintable():
+        return kept
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _UNPRINTABLE else c for c in kept)
 
 

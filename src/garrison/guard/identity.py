@@ -5,6 +5,7 @@
 The Authorization header, and whatever else the guard has judged and used up, is taken out of the request.
 """
 
+import sys
 from urllib.parse import quote
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
@@ -41,8 +42,8 @@ def _headers(scope: Scope, call: Call) -> list[tuple[bytes, bytes]]:
 
 
 def _access_token(caller: Caller, scopes: list[str], resource: str) -> AccessToken:
-    """The SDK's type; FastMCP makes its own of it. The SDK ties sessions and requestState to client, iss and sub."""
-    return AccessToken(
+    """The SDK ties sessions and requestState to client, iss and sub. Made anew each time: a tool could change it."""
+    return _access_token_type()(
         token=caller.fingerprint,
         client_id=caller.token.client_id,
         scopes=scopes,
@@ -51,3 +52,10 @@ def _access_token(caller: Caller, scopes: list[str], resource: str) -> AccessTok
         subject=caller.token.subject,
         claims=dict(caller.token.claims),
     )
+
+
+def _access_token_type() -> type[AccessToken]:
+    """FastMCP's own type once FastMCP is loaded: given the SDK's, it makes its own of it again nine times a call."""
+    fastmcp = sys.modules.get("fastmcp.server.auth.auth")
+    found: type[AccessToken] = getattr(fastmcp, "AccessToken", AccessToken)
+    return found
