@@ -62,6 +62,7 @@ async def test_what_the_policy_does_not_name_is_denied_whatever_scope_there_is(
 @pytest.mark.parametrize("params", [{"name": ["whoami"]}, {"name": {"a": 1}}, {"name": None}, {"name": 7}], ids=str)
 async def test_a_name_that_is_no_text_names_nothing(world: World, params: dict[str, Any]) -> None:
     denied(world, await world.client().post("/mcp", **legacy("tools/call", params)))
+    assert world.events.events[0].target == "tools/call"
 
 
 @pytest.mark.parametrize(

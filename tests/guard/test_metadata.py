@@ -27,7 +27,11 @@ async def test_pages_of_any_origin_may_read_the_metadata(world: World) -> None:
     assert response.headers["access-control-allow-origin"] == "*"
     assert response.headers["cache-control"] == "public, max-age=3600"
     preflight = await world.client(token=None).options(PLACES[0], headers=origin)
+    assert preflight.status_code == 200
+    assert preflight.headers["access-control-allow-origin"] == "*"
     assert preflight.headers["access-control-allow-headers"] == "mcp-protocol-version"
+    assert preflight.headers["access-control-allow-methods"] == "GET, OPTIONS"
+    assert preflight.headers["access-control-max-age"] == "3600"
 
 
 @pytest.mark.parametrize("method", ["POST", "DELETE"])

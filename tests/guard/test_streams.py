@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from garrison.base.events import Kind
 from garrison.guard.authenticate import LEEWAY
-from tests.guard.world import World, call, free_listener, modern, serving
+from tests.guard.world import World, asgi, call, free_listener, modern, serving
 
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
 
@@ -103,6 +103,17 @@ async def test_a_stream_of_notifications_ends_with_its_token(
             response = await client.request(method, url, **request_)
         assert response.text == "data: 1\n\n"
         assert (await world.events.next_of(Kind.CALL_FINISHED)).reason == ""
+
+
+async def test_a_stream_that_never_began_has_no_end(world: World) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        assert (await receive())["type"] == "http.disconnect"
+
+    world.clock.now += 0.9
+    token = world.mint(now=world.clock() - LEEWAY, lifetime=1)
+    headers = [(b"host", b"localhost:8000"), (b"authorization", f"Bearer {token}".encode())]
+    scope = {"type": "http", "method": "GET", "path": "/mcp", "query_string": b"", "headers": headers}
+    assert await asgi(world.guard(app), scope, []) == []
 
 
 async def test_an_answer_to_a_question_does_not_end_with_the_token_that_asked(world: World) -> None:

@@ -8,10 +8,9 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable
 
-from limits.aio.storage import MemoryStorage
-
 from garrison.base.clock import Clock
 from garrison.limits.budgets import Admission, Budgets
+from garrison.limits.memory import SweptMemory
 from garrison.limits.settings import LimitSettings
 from garrison.limits.shared import SharedBudgets, StoreDownError
 from garrison.limits.windows import whole_seconds
@@ -41,7 +40,7 @@ class Limiter:
         on_failure: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         self._settings = settings
-        self._local = Budgets(MemoryStorage(), settings)
+        self._local = Budgets(SweptMemory(), settings)
         url = settings.redis_url
         self._shared = SharedBudgets(url, settings, clock, on_failure) if url else None
 
