@@ -11,7 +11,9 @@ from garrison.guard import guard
 from tests.guard.world import Recorder, World, asgi, call, legacy
 
 
-async def test_an_allowed_call_is_recorded_before_the_app_is_called(world: World) -> None:
+async def test_an_allowed_call_is_recorded_before_the_app_is_called(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     kinds_seen_by_the_app: list[Kind] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -25,6 +27,7 @@ async def test_an_allowed_call_is_recorded_before_the_app_is_called(world: World
     assert (allowed.subject, allowed.client_id, allowed.address) == ("alice", "desk", "127.0.0.1")
     assert allowed.target == finished.target == "tools/call get_customer_info"
     assert allowed.correlation_id == finished.correlation_id == response.headers["x-correlation-id"]
+    assert caplog.text == ""
     assert finished.detail == {"status": 200, "bytes": len(response.content), "seconds": 0}
 
 

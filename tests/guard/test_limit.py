@@ -28,6 +28,7 @@ async def test_a_caller_over_its_request_budget_is_told_when_to_come_back(world:
         assert (await client.post("/mcp", **call())).status_code == 200
     response = await client.post("/mcp", **call())
     refusal = error(response)
+    assert refusal["code"] == -32004
     retry_after = int(response.headers["retry-after"])
     assert 1 <= retry_after <= 61
     assert refusal["data"] == {"budget": "requests", "limit": 2, "retryAfter": retry_after}

@@ -116,6 +116,17 @@ async def test_a_stream_that_never_began_has_no_end(world: World) -> None:
     assert await asgi(world.guard(app), scope, []) == []
 
 
+async def test_an_answer_that_the_app_broke_off_is_not_made_to_look_whole(world: World) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(START)
+        await send({"type": "http.response.body", "body": b"data: half", "more_body": True})
+
+    headers = [(b"host", b"localhost:8000"), (b"authorization", f"Bearer {world.mint()}".encode())]
+    scope = {"type": "http", "method": "GET", "path": "/mcp", "query_string": b"", "headers": headers}
+    sent = await asgi(world.guard(app), scope, [])
+    assert [message.get("more_body") for message in sent] == [None, True]
+
+
 async def test_an_answer_to_a_question_does_not_end_with_the_token_that_asked(world: World) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
