@@ -1,9 +1,9 @@
 """The `limits` library's memory storage, swept seldom and in small steps.
 
 As it comes, each hit starts a sweep over the keys of all callers, with a trip to a thread for every one of them, so
-that the more callers there were, the more a request costs. Here a sweep starts at most once in `SWEEP_SECONDS`, stays in
-the event loop, and lets others run between its steps. Nothing is admitted by what a sweep has not yet thrown away: the
-windows themselves look at the time of each entry.
+that the more callers there were, the more a request costs. Here a sweep starts at most once in `SWEEP_SECONDS`, stays
+in the event loop, and lets others run between its steps. Nothing is admitted by what a sweep has not yet thrown away:
+the windows themselves look at the time of each entry.
 """
 
 import asyncio
