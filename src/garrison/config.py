@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from garrison.base.addresses import is_loopback_host
 from garrison.base.errors import UsageError
 from garrison.limits.settings import LimitSettings
+from garrison.monitor.database import Durability
 
 DEFAULT_HOME = Path(".garrison")
 FILE = "garrison.toml"
@@ -23,6 +24,7 @@ T = TypeVar("T")
 _FILE_KEYS: Mapping[str, Mapping[str, type]] = {
     "limits": {"requests_per_minute": int, "tokens_per_hour": int, "redis_url": str, "on_store_failure": str},
     "auth": {"access_token_lifetime": int},
+    "events": {"durability": str},
 }
 """Every table and key that garrison.toml may hold, and the type of its value."""
 
@@ -37,6 +39,9 @@ TEMPLATE = """\
 
 [auth]
 # access_token_lifetime = 900    # seconds
+
+[events]
+# durability = "process"         # what a stored event survives: the end of the "process", or a "power" cut too (slower)
 """
 
 
@@ -52,6 +57,7 @@ class TlsFiles:
 class ServerSettings:
     limits: LimitSettings
     access_token_lifetime: int
+    durability: Durability
     tls: TlsFiles | None
     log_level: str
 
@@ -94,6 +100,7 @@ def server_settings(home: Path, environ: Mapping[str, str]) -> ServerSettings:
             ),
         ),
         access_token_lifetime=auth.get("access_token_lifetime", 900),
+        durability=_durability(file.get("events", {}).get("durability", "process")),
         tls=_tls_files(environ),
         log_level=environ.get("LOG_LEVEL", "WARNING").upper(),
     )
@@ -197,6 +204,14 @@ def _number(environ: Mapping[str, str], name: str, default: int) -> int:
     if not text.isascii() or not text.isdecimal() or int(text) < 1:
         raise UsageError(f"{name} must be a whole number from 1 up")
     return int(text)
+
+
+def _durability(word: str) -> Durability:
+    if word == "process":
+        return "process"
+    if word == "power":
+        return "power"
+    raise UsageError(f"events.durability is {word!r}", 'It can be "process" or "power".')
 
 
 def _checked(table: str, build: Callable[[], T]) -> T:

@@ -45,6 +45,7 @@ def test_the_environment_beats_the_file(tmp_path: Path) -> None:
         "[limits]\nrequests_per_minute = true",
         "[limits]\nrequests_per_minute = 0",
         '[limits]\non_store_failure = "shrug"',
+        '[events]\ndurability = "hope"',
         "not toml",
     ],
 )

@@ -26,9 +26,15 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "events.db"
 
 
+@pytest.fixture(params=["process", "power"])
+async def store(path: Path, request: pytest.FixtureRequest) -> AsyncIterator[EventStore]:
+    async with EventStore(path, busy_timeout=5, durability=request.param) as opened:
+        yield opened
+
+
 @pytest.fixture
-async def store(path: Path) -> AsyncIterator[EventStore]:
-    async with EventStore(path, busy_timeout=5) as opened:
+async def power_store(path: Path) -> AsyncIterator[EventStore]:
+    async with EventStore(path, busy_timeout=5, durability="power") as opened:
         yield opened
 
 

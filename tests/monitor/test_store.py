@@ -10,12 +10,14 @@ import sqlite3
 import stat
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 
 from garrison.base.errors import EventStoreError
 from garrison.base.events import Event, Kind, Severity, emit
+from garrison.monitor.database import Durability
+from garrison.monitor.direct import CHECKPOINT_EVENTS
 from garrison.monitor.rows import to_row
 from garrison.monitor.store import EventStore
 from garrison.monitor.writer import Writer
@@ -87,17 +89,17 @@ asyncio.run(main())
     assert set(reported) <= stored
 
 
-async def test_every_commit_waits_for_the_disk(store: EventStore) -> None:
-    assert store._writer is not None
-    connection = store._writer._connection
+async def test_every_commit_waits_for_the_disk(power_store: EventStore) -> None:
+    assert power_store._writer is not None
+    connection = power_store._writer._connection
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-async def test_five_hundred_writes_at_once_share_few_commits(store: EventStore, path: Path) -> None:
+async def test_five_hundred_writes_at_once_share_few_commits(power_store: EventStore, path: Path) -> None:
     names = [str(n) for n in range(500)]
-    await asyncio.gather(*(store.write(event(name)) for name in names))
-    assert sorted(targets(await store.recent(1000))) == sorted(names)
+    await asyncio.gather(*(power_store.write(event(name)) for name in names))
+    assert sorted(targets(await power_store.recent(1000))) == sorted(names)
     assert _commits(path.with_name("events.db-wal").read_bytes()) < 100
 
 
@@ -206,15 +208,15 @@ async def test_opening_twice_in_one_process_keeps_the_first_ones_lock(path: Path
         assert targets(await store.recent()) == ["one", "two", "three"]
 
 
-async def test_a_cancelled_write_does_not_hurt_the_others(store: EventStore) -> None:
-    writes = [asyncio.ensure_future(store.write(event(str(n)))) for n in range(50)]
+async def test_a_cancelled_write_does_not_hurt_the_others(power_store: EventStore) -> None:
+    writes = [asyncio.ensure_future(power_store.write(event(str(n)))) for n in range(50)]
     await asyncio.sleep(0)
     for write in writes[::2]:
         write.cancel()
     results = await asyncio.gather(*writes, return_exceptions=True)
     assert [isinstance(result, asyncio.CancelledError) for result in results] == [True, False] * 25
-    assert {str(n) for n in range(1, 50, 2)} <= set(targets(await store.recent(100)))
-    await store.write(event("after"))
+    assert {str(n) for n in range(1, 50, 2)} <= set(targets(await power_store.recent(100)))
+    await power_store.write(event("after"))
 
 
 async def test_an_event_that_cannot_be_stored_does_not_hurt_the_others(store: EventStore) -> None:
@@ -270,7 +272,8 @@ async def test_a_file_that_was_replaced_fails_every_write(store: EventStore, pat
 
 async def test_a_full_store_fails_the_write_and_works_again_with_room(store: EventStore) -> None:
     assert store._writer is not None
-    connection = store._writer._connection
+    direct = store._writer._direct
+    connection = direct._connection if direct else store._writer._connection
     await store.write(event())
     connection.execute("PRAGMA max_page_count = 1")
     with pytest.raises(EventStoreError, match="full"):
@@ -327,8 +330,9 @@ asyncio.run(main())
     assert set(answers) - {"refused"} <= stored
 
 
-async def test_a_lock_that_another_holds_too_long_fails_the_write(path: Path) -> None:
-    async with EventStore(path, busy_timeout=0.05) as store:
+@pytest.mark.parametrize("durability", get_args(Durability))
+async def test_a_lock_that_another_holds_too_long_fails_the_write(path: Path, durability: Durability) -> None:
+    async with EventStore(path, busy_timeout=0.05, durability=durability) as store:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(EventStoreError, match="locked"):
@@ -417,3 +421,30 @@ asyncio.run(main())
     )
     assert isinstance(program, subprocess.Popen)
     assert program.wait(30) == 0
+
+
+async def test_a_write_waits_for_another_process_without_stopping_the_event_loop(path: Path) -> None:
+    async with EventStore(path, busy_timeout=5, durability="process") as store:
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        write = asyncio.create_task(store.write(event("patient")))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not write.done()
+        other.execute("ROLLBACK")
+        other.close()
+        await write
+        assert targets(await store.recent()) == ["patient"]
+
+
+async def test_the_write_ahead_log_does_not_grow_for_ever(path: Path) -> None:
+    async with EventStore(path, durability="process") as store:
+        sizes = []
+        for _ in range(5):
+            for _ in range(CHECKPOINT_EVENTS):
+                await store.write(event("x" * 100))
+            assert store._writer is not None
+            while not store._writer._queue.empty():
+                await asyncio.sleep(0.001)
+            sizes.append(path.with_name("events.db-wal").stat().st_size)
+    assert sizes[-1] < 3 * sizes[0]

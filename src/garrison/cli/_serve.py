@@ -51,6 +51,10 @@ async def _serve(
     log_to_stderr(settings.log_level)
     context = None if plain else server_context(*certificate_files(home, settings))
     sockets = bind(name, args.host, args.port)
-    async with EventStore(home.events) as events, build(events) as app, running(Endpoint(name, app, sockets, context)):
+    async with (
+        EventStore(home.events, durability=settings.durability) as events,
+        build(events) as app,
+        running(Endpoint(name, app, sockets, context)),
+    ):
         print(f"ready {'http' if plain else 'https'}://{args.host}:{args.port}", flush=True)
         await until_interrupted()

@@ -118,7 +118,7 @@ async def serving_both(home: Home, settings: ServerSettings, at: Addresses) -> A
         for bound in auth_sockets:
             bound.close()
         raise
-    async with EventStore(home.events) as events, contextlib.AsyncExitStack() as stack:
+    async with EventStore(home.events, durability=settings.durability) as events, contextlib.AsyncExitStack() as stack:
         auth = authorization_server(home, settings, at.issuer, [at.resource], events)
         mcp = await stack.enter_async_context(guarded_server(home, settings, at.issuer, at.resource, events))
         await announce(events, Kind.SERVER_STARTED, at.issuer, at.resource)

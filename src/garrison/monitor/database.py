@@ -4,16 +4,27 @@ import os
 import sqlite3
 import stat
 from pathlib import Path
+from typing import Literal
 
 from garrison.base.errors import EventStoreError
 from garrison.base.files import PRIVATE_FILE
 from garrison.monitor.rows import SCHEMA, VERSION
 
 FileIdentity = tuple[int, int]
+Durability = Literal["process", "power"]
+"""What a stored event survives: the end of the process however sudden, or a power cut too."""
 
 
-def open_for_writing(path: Path, busy_timeout: float) -> tuple[sqlite3.Connection, FileIdentity]:
-    """A connection whose commits survive a power cut (WAL, `synchronous=FULL`), and which file it is on.
+def failed(error: Exception) -> EventStoreError:
+    return EventStoreError(f"Events can't be stored: {error}.", "Look at the disk and the event store's file.")
+
+
+def gone(path: Path) -> EventStoreError:
+    return EventStoreError("The event store's file is gone.", f"Restart to make {path} again.")
+
+
+def open_for_writing(path: Path, busy_timeout: float, *, fsync: bool) -> tuple[sqlite3.Connection, FileIdentity]:
+    """A connection in WAL mode, and which file it is on; with `fsync` its commits survive a power cut.
 
     The file is made with mode 0600 before SQLite sees it; SQLite gives its -wal and -shm files the same mode.
 
@@ -24,7 +35,7 @@ def open_for_writing(path: Path, busy_timeout: float) -> tuple[sqlite3.Connectio
     _make_private(path)
     connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
     try:
-        _make_durable(connection, path)
+        _make_durable(connection, path, fsync=fsync)
         _migrate(connection, path)
         identity = identify(path)
         if identity is None:
@@ -71,10 +82,10 @@ def _make_private(path: Path) -> None:
         os.close(folder)
 
 
-def _make_durable(connection: sqlite3.Connection, path: Path) -> None:
+def _make_durable(connection: sqlite3.Connection, path: Path, *, fsync: bool) -> None:
     if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
         raise EventStoreError(f"The event store {path} can't use a write-ahead log.", "Put it on a local disk.")
-    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

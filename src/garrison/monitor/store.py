@@ -1,7 +1,9 @@
 """Durable security events in SQLite: an `EventSink` for any number of tasks, threads and processes.
 
-`write` returns when its event would survive a power cut: WAL with `synchronous=FULL`, so as far as the disk keeps its
-word on fsync. Reading runs in threads and disturbs no writer. Processes may share the file.
+`write` returns when its event is durable. With durability "process", the default, it survives the end of the process,
+however sudden (WAL, `synchronous=NORMAL`); a power cut may take the last moments. With "power" it survives that too, as
+far as the disk keeps its word on fsync, and costs the wait for it. Reading runs in threads and disturbs no writer.
+Processes may share the file.
 """
 
 import asyncio
@@ -13,7 +15,7 @@ from typing import Any, Self
 from garrison.base.clock import Clock, system_clock
 from garrison.base.errors import EventStoreError
 from garrison.base.events import Event, Kind, Severity
-from garrison.monitor.database import open_for_reading
+from garrison.monitor.database import Durability, open_for_reading
 from garrison.monitor.rows import COLUMNS, from_row, to_row
 from garrison.monitor.writer import Writer
 
@@ -27,12 +29,21 @@ class EventStore:
 
     Args:
         path: the SQLite file.
+        durability: what an event survives once `write` has returned.
         busy_timeout: seconds to wait for another process's transaction.
         clock: the time of events that have none.
     """
 
-    def __init__(self, path: Path, *, busy_timeout: float = 5.0, clock: Clock = system_clock) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        durability: Durability = "process",
+        busy_timeout: float = 5.0,
+        clock: Clock = system_clock,
+    ) -> None:
         self._path = path
+        self._durability = durability
         self._busy_timeout = busy_timeout
         self._clock = clock
         self._writer: Writer | None = None
@@ -44,7 +55,7 @@ class EventStore:
             EventStoreError: that isn't possible.
         """
         try:
-            self._writer = await asyncio.to_thread(Writer, self._path, self._busy_timeout)
+            self._writer = await asyncio.to_thread(Writer, self._path, self._busy_timeout, self._durability)
         except (OSError, sqlite3.Error) as error:
             raise EventStoreError(
                 f"The event store {self._path} can't be opened: {error}.", "Check the folder and its permissions."
