@@ -5,6 +5,7 @@
     secret.key           32 random bytes: sessions and form tokens are bound with them
     auth.db events.db customers.db                               what the servers remember
     client.json user.json                                        the first client and the first user, with their secrets
+    issuers.json         the addresses that the authorization server was served at from here
 
 Everything is mode 0600 in a folder of mode 0700, made at random once, and never overwritten.
 """
@@ -96,6 +97,22 @@ class Home:
         if not isinstance(credentials, dict):
             raise GarrisonError(f"{path} is not a JSON object", _RESTORE)
         return credentials
+
+    def record_issuer(self, issuer: str) -> None:
+        """Remember that `issuer` is served from here: the credentials in this folder may go to it, and to no other."""
+        known = self.issuers()
+        if issuer not in known:
+            write_private(self.folder / "issuers.json", json.dumps([*known, issuer]).encode() + b"\n")
+
+    def issuers(self) -> list[str]:
+        """Those that `record_issuer` was told. Raises `GarrisonError`."""
+        path = self.folder / "issuers.json"
+        if not path.exists():
+            return []
+        try:
+            return [str(issuer) for issuer in json.loads(self._read(path))]
+        except (ValueError, TypeError) as error:
+            raise GarrisonError(f"{path} is not a list of issuers", "Remove it; garrison up writes it anew.") from error
 
     def write_credentials(self, path: Path, credentials: Mapping[str, Any]) -> None:
         write_private(path, json.dumps(dict(credentials), indent=2).encode() + b"\n")

@@ -33,7 +33,9 @@ async def authenticate(exchange: Exchange, form: Parameters) -> Client:
     client, secret_hash = found or (None, None)
     right = seal.same_mac(seal.hashed(credentials.client_secret), secret_hash or _NO_SECRET)
     if client is None or client.disabled or (client.confidential and not right):
-        raise InvalidClient("client authentication failed", detail=f"client_id {credentials.client_id[:64]}")
+        # Without the name, if no client has it: people swap the id and the secret.
+        named = f"client_id {client.client_id}" if client else "unknown client"
+        raise InvalidClient("client authentication failed", detail=named)
     if credentials.method != client.method:
         raise InvalidClient(f"this client is registered for {client.method}, not {credentials.method}")
     return client

@@ -4,16 +4,22 @@ from collections import Counter
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
+import anyio
 from starlette.requests import Request
 
 from garrison.oauth.errors import InvalidRequest
 
 FORM = "application/x-www-form-urlencoded"
+FORM_SECONDS = 15
 MAX_PARAMETERS = 50
 
 
 class FormTooLarge(InvalidRequest):
     status = 413
+
+
+class FormTooSlow(InvalidRequest):
+    status = 408
 
 
 class Parameters(dict[str, str]):
@@ -42,15 +48,19 @@ async def read_form(request: Request, max_bytes: int) -> Parameters:
     """The parameters of a POST body, repeated ones not yet refused.
 
     Raises:
-        InvalidRequest: it isn't a form, can't be parsed, or is longer than `max_bytes`, of which no more is read.
+        InvalidRequest: it isn't a form, can't be parsed, is longer than `max_bytes`, of which no more is read, or took
+            too long to come.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         raise InvalidRequest(f"the body must be {FORM}")
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > max_bytes:
-            raise FormTooLarge(f"the form is longer than {max_bytes} bytes")
+    with anyio.move_on_after(FORM_SECONDS) as patience:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > max_bytes:
+                raise FormTooLarge(f"the form is longer than {max_bytes} bytes")
+    if patience.cancelled_caught:
+        raise FormTooSlow(f"the form took longer than {FORM_SECONDS} seconds")
     return parse(bytes(body))
 
 

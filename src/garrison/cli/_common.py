@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+MAX_PORT = 65_535
+MAX_COUNT = 1_000_000
 
 
 def add_home(parser: argparse.ArgumentParser) -> None:
@@ -21,21 +23,46 @@ def add_home(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def port(text: str) -> int:
+    """A TCP port, for argparse. Raises `ValueError`."""
+    number = int(text)
+    if not 1 <= number <= MAX_PORT:
+        raise ValueError(text)
+    return number
+
+
+def count(text: str) -> int:
+    """How many, for argparse: from 1 to a million. Raises `ValueError`."""
+    number = int(text)
+    if not 1 <= number <= MAX_COUNT:
+        raise ValueError(text)
+    return number
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def print_json(value: Any) -> None:
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=str)
+    json.dump(value, sys.stdout, indent=2, default=str)  # ASCII: what came from a server moves no cursor
     sys.stdout.write("\n")
 
 
 def print_table(rows: Sequence[Sequence[object]], headings: Sequence[str]) -> None:
-    """Columns side by side, headings first; plain text that other programs can cut."""
-    table = [[str(cell) for cell in row] for row in (headings, *rows)]
+    """Columns side by side, headings first; plain text that other programs can cut, each row on its line."""
+    from garrison.base.events import one_line
+
+    table = [[one_line(str(cell)) for cell in row] for row in (headings, *rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(headings))]
     for row in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def shown(text: str) -> str:
+    """Text of somebody else's for the terminal: its lines, each without what could move the cursor."""
+    from garrison.base.events import one_line
+
+    return "\n".join(one_line(line) for line in text.splitlines())
 
 
 def run_async(main: Coroutine[Any, Any, T]) -> T:
@@ -53,6 +80,16 @@ def run_async(main: Coroutine[Any, Any, T]) -> T:
 def note(text: str) -> None:
     """Say something to the person at the terminal, beside the output proper."""
     print(text, file=sys.stderr)
+
+
+def quiet_libraries() -> None:
+    """Keep the libraries' log, which speaks to programmers, away from a person's terminal; LOG_LEVEL brings it back."""
+    import logging
+
+    if level := os.environ.get("LOG_LEVEL"):
+        log_to_stderr(level.upper())
+    else:
+        logging.basicConfig(handlers=[logging.NullHandler()])
 
 
 def log_to_stderr(level: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from garrison.cli._common import add_home, note
+from garrison.cli._common import add_home, note, quiet_libraries
 
 if TYPE_CHECKING:
     from garrison.clients.login import Login
@@ -55,6 +55,7 @@ def server_url(args: argparse.Namespace) -> str:
 
 async def connection(args: argparse.Namespace, url: str) -> Connection:
     """Raises `GarrisonError`."""
+    from garrison.base.errors import UsageError
     from garrison.base.fetch import Fetcher
     from garrison.clients.obtain import discover_local_issuer
     from garrison.config import client_settings
@@ -72,6 +73,12 @@ async def connection(args: argparse.Namespace, url: str) -> Connection:
     if client_id and issuer is None and secret is not None:
         async with Fetcher(trust, private_addresses=True) as fetcher:
             issuer = await discover_local_issuer(url, fetcher)
+        if args.client_id is None and issuer not in home.issuers():
+            # Nobody said that this client belongs there: any program on this machine could ask for its secret.
+            raise UsageError(
+                f"{url} uses an authorization server that {home.folder} does not know",
+                f"Say --issuer {issuer} if the client's secret may go there.",
+            )
     return Connection(client_id, secret, issuer, args.scope, trust, _login(args))
 
 
@@ -82,6 +89,7 @@ async def connected(args: argparse.Namespace) -> "AsyncIterator[Session]":
 
     url = server_url(args)
     how = await connection(args, url)
+    quiet_libraries()
     async with connect(
         url,
         client_id=how.client_id,

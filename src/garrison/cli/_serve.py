@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
-from garrison.cli._common import log_to_stderr, run_async
+from garrison.cli._common import log_to_stderr, port, run_async
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def add_serve_arguments(parser: argparse.ArgumentParser, default_port: int) -> None:
     parser.add_argument("--host", default="localhost", help="the address to listen on (default: localhost)")
-    parser.add_argument("--port", type=int, default=default_port, metavar="N", help=f"default: {default_port}")
+    parser.add_argument("--port", type=port, default=default_port, metavar="N", help=f"default: {default_port}")
     parser.add_argument("--issuer", required=True, metavar="URL", help="the authorization server's public address")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--http", action="store_true", help="plain HTTP, on loopback only")

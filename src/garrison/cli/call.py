@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from garrison.base.errors import GarrisonError, UsageError
-from garrison.cli._common import add_json, print_json, run_async
+from garrison.cli._common import add_json, print_json, run_async, shown
 from garrison.cli._connection import add_connection_arguments, connected
 
 
@@ -39,7 +39,7 @@ async def _call(args: argparse.Namespace) -> int:
     if args.json:
         print_json(result.model_dump(mode="json", by_alias=True, exclude_none=True))
     elif result.is_error:
-        raise GarrisonError(f"{args.tool} answered with an error: {text}")
+        raise GarrisonError(f"{args.tool} answered with an error: {shown(text)}")
     else:
         print(display(args.tool, result.structured_content or text))
     return 1 if result.is_error else 0
@@ -59,8 +59,8 @@ def value(text: str, force: bool, schema: dict[str, Any]) -> Any:
         return text
     try:
         return json.loads(text)
-    except ValueError as error:
-        raise UsageError(f"{text!r} is not JSON", "The tool wants a number, list or object there.") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{text[:80]!r} is not JSON", "The tool wants a number, list or object there.") from error
 
 
 def _takes_text(schema: dict[str, Any]) -> bool:

@@ -4,7 +4,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from garrison.cli._common import add_json, note, print_json, run_async
+from garrison.cli._common import add_json, note, print_json, run_async, shown
 from garrison.cli._connection import add_connection_arguments, connected
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ async def _chat(args: argparse.Namespace) -> int:
                 {"question": question, "answer": answer.text, "calls": [_plain(call) for call in answer.calls]}
             )
             if not args.json:
-                print(answer.text)
+                print(shown(answer.text))
     if args.json:
         print_json(answers)
     return 0

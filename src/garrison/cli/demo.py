@@ -3,6 +3,7 @@
 import argparse
 import os
 import shutil
+import signal
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -35,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.part == "serve":
         return _serve(args)
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # or else the folder, with its keys, would stay
+        signal.signal(ending, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="garrison-demo-"))
     try:
         return run_async(_walk(args, folder))

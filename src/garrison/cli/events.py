@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from garrison.cli._common import add_home, add_json, run_async
+from garrison.cli._common import add_home, add_json, count, run_async
 
 if TYPE_CHECKING:
     from garrison.base.events import Event, Kind
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", metavar="list|tail", required=True)
     listing = verbs.add_parser("list", help="the latest events, newest last", allow_abbrev=False)
-    listing.add_argument("--limit", type=int, default=50, metavar="N", help="how many (default: 50)")
+    listing.add_argument("--limit", type=count, default=50, metavar="N", help="how many (default: 50)")
     tail = verbs.add_parser("tail", help="events as they happen, until Ctrl-C", allow_abbrev=False)
     for verb in (listing, tail):
         verb.add_argument("--kind", action="append", metavar="KIND", help="only these, such as call.denied; repeatable")

@@ -51,6 +51,9 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if not all(_is_text(argument) for argument in arguments):
+        print("garrison: an argument is not text in UTF-8", file=sys.stderr)
+        return 2
     # Only the command that is asked for is imported: `garrison --help` stays quick.
     asked = next((argument for argument in arguments if not argument.startswith("-")), "")
     args = _parse(build_parser(only=asked), arguments)
@@ -61,12 +64,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.hint:
             print(f"  {error.hint}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            # Whoever read our output has gone (`garrison events list | head`); there is nobody left to tell.
+            sys.stderr.close()
+            return 0
+        print(f"garrison: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has gone (`garrison events list | head`); there is nobody left to tell.
-        sys.stderr.close()
-        return 0
+
+
+def _is_text(argument: str) -> bool:
+    """Whether the bytes that were typed are UTF-8; Python smuggles others in as lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in argument)
 
 
 def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:

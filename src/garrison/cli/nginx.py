@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from garrison.cli._common import add_home, note
+from garrison.cli._common import add_home, note, port
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,8 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--server-name", default="localhost", metavar="HOST")
     parser.add_argument("--auth-upstream", default="127.0.0.1:8080", metavar="HOST:PORT")
     parser.add_argument("--mcp-upstream", default="127.0.0.1:8000", metavar="HOST:PORT")
-    parser.add_argument("--auth-port", type=int, default=8443, metavar="N")
-    parser.add_argument("--mcp-port", type=int, default=8001, metavar="N")
+    parser.add_argument("--auth-port", type=port, default=8443, metavar="N")
+    parser.add_argument("--mcp-port", type=port, default=8001, metavar="N")
     parser.add_argument("--http-port", type=int, default=80, metavar="N", help="redirects to https; 0: no such port")
     parser.add_argument("--listen", action="append", metavar="ADDRESS", help="repeatable (default: 0.0.0.0)")
     parser.add_argument(

@@ -23,7 +23,7 @@ async def _tools(args: argparse.Namespace) -> int:
         print_json([tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in tools])
     else:
         print_table(
-            [(tool.name, _arguments(tool.input_schema), _first_line(tool.description)) for tool in tools],
+            [(tool.name, _arguments(tool.input_schema), (tool.description or "").strip()) for tool in tools],
             ("TOOL", "ARGUMENTS", "WHAT IT DOES"),
         )
     return 0
@@ -32,9 +32,3 @@ async def _tools(args: argparse.Namespace) -> int:
 def _arguments(schema: dict[str, object]) -> str:
     properties = schema.get("properties")
     return " ".join(properties) if isinstance(properties, dict) else ""
-
-
-def _first_line(text: str | None) -> str:
-    from garrison.base.events import one_line
-
-    return one_line((text or "").strip().partition("\n")[0])

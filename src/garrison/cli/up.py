@@ -3,14 +3,14 @@
 import argparse
 import os
 
-from garrison.cli._common import add_home, log_to_stderr, note, run_async
+from garrison.cli._common import add_home, log_to_stderr, note, port, run_async
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_home(parser)
     parser.add_argument("--http", action="store_true", help="plain HTTP, on loopback only (ports 8080 and 8000)")
-    parser.add_argument("--auth-port", type=int, metavar="N", help="the authorization server's port (default: 8443)")
-    parser.add_argument("--mcp-port", type=int, metavar="N", help="the MCP server's port (default: 8001)")
+    parser.add_argument("--auth-port", type=port, metavar="N", help="the authorization server's port (default: 8443)")
+    parser.add_argument("--mcp-port", type=port, metavar="N", help="the MCP server's port (default: 8001)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 from garrison.authserver.admin import add_client, add_user, list_users, open_store
 from garrison.authserver.stores.store import Store
 from garrison.base.errors import GarrisonError
-from garrison.base.files import write_private
+from garrison.base.files import locked, make_private_folder, write_private
 from garrison.config import FILE, TEMPLATE
 from garrison.demo.policy import SCOPES
 from garrison.home import Home
@@ -25,14 +25,16 @@ async def install(home: Home) -> Sequence[Path]:
     Raises:
         GarrisonError: something there is broken, or can't be written. What exists is never overwritten.
     """
-    before = set(_files(home.folder))
-    home.make_keys()
-    ensure(home.folder)
-    settings = home.folder / FILE
-    if not settings.exists():
-        write_private(settings, TEMPLATE.encode())
-    await _first_client_and_user(home)
-    return sorted(set(_files(home.folder)) - before)
+    make_private_folder(home.folder)
+    with locked(home.folder / ".lock"):  # two that start at once must not each make a half
+        before = set(_files(home.folder))
+        home.make_keys()
+        ensure(home.folder)
+        settings = home.folder / FILE
+        if not settings.exists():
+            write_private(settings, TEMPLATE.encode())
+        await _first_client_and_user(home)
+        return sorted(set(_files(home.folder)) - before)
 
 
 async def _first_client_and_user(home: Home) -> None:
@@ -61,4 +63,4 @@ async def _check_no_user(store: Store, home: Home) -> None:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+    return [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from garrison.authserver.app import create_app
 from garrison.authserver.settings import AuthServerSettings
-from garrison.base.errors import GarrisonError
+from garrison.base.errors import GarrisonError, UsageError
 from garrison.base.events import Event, Kind, emit, new_correlation_id
 from garrison.config import ServerSettings
 from garrison.demo.customer_service import build
@@ -22,6 +22,8 @@ from garrison.demo.policy import POLICY, SCOPES
 from garrison.home import Home
 from garrison.monitor.report import summary
 from garrison.monitor.store import EventStore
+from garrison.oauth import resource as resource_rfc8707
+from garrison.oauth.errors import InvalidTarget
 from garrison.protection import fastmcp_schemas, guarded
 from garrison.serving import Endpoint, bind, running
 from garrison.tls.authority import ensure
@@ -62,7 +64,17 @@ def authorization_server(
     events: EventStore,
     trusted_proxies: Sequence[str] = (),
 ) -> ASGIApp:
-    """The authorization server of `home`, issuing tokens for `resources` with the demonstration's scopes."""
+    """The authorization server of `home`, issuing tokens for `resources` with the demonstration's scopes.
+
+    Raises:
+        UsageError: a resource is no address, or a setting is unsafe.
+    """
+    for resource in resources:
+        try:
+            resource_rfc8707.check(resource)
+        except InvalidTarget as error:
+            raise UsageError(f"{resource!r} is no resource: {error.description}") from error
+    home.record_issuer(issuer)
     return create_app(
         AuthServerSettings(
             issuer=issuer,

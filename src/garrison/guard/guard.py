@@ -28,7 +28,7 @@ from garrison.guard.keys import IssuerKeys
 from garrison.guard.metadata import Metadata
 from garrison.guard.origin import Origin
 from garrison.guard.policy import Policy
-from garrison.guard.refusal import Refusal
+from garrison.guard.refusal import Broken, Refusal
 from garrison.guard.session import SessionBinding
 from garrison.guard.types import Call, Caller, Request, Scope
 from garrison.limits.limiter import Limiter
@@ -132,6 +132,11 @@ class Guard:
             await self._audit.allowed(call)
         except Refusal as refusal:
             await self._refuse(call, refusal, send)
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends here
+            # A defect of ours must neither let a call through nor go unrecorded.
+            _log.exception("the decision about call %s failed", call.request.correlation_id)
+            await self._refuse(call, Broken(reason=type(error).__name__), send)
             return
         await self._act(scope, call, caller, receive, send)
 

@@ -135,6 +135,8 @@ def _modern_rejection(request: Request, message: Message) -> InboundLadderReject
 def _check_mirrors(request: Request, message: Message) -> None:
     """In every revision a mirror that is there must be true, also where nothing asks for one."""
     method, name = request.header(MCP_METHOD_HEADER), request.header(MCP_NAME_HEADER)
+    if name is not None and not name.isascii():  # the SDK's decoder would raise; no client of any revision sends it
+        raise HeaderMismatch(f"The {MCP_NAME_HEADER} header is not ASCII.")
     if method is not None and method != message.method:
         raise HeaderMismatch(f"The {MCP_METHOD_HEADER} header is not the body's method.")
     if name is not None:

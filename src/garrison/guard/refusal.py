@@ -16,6 +16,7 @@ Refusal                       400  the request is not one that this server could
 ├── UnsupportedMediaType      415
 ├── Misdirected               421  a Host that is not ours (DNS rebinding)
 ├── RateLimited               429
+├── Broken                    500  the guard failed to decide: fail closed
 ├── Unavailable               503  fail closed: keys or the event store are out of reach
 └── InputRejected             200  a tool result with isError, so that a model can correct itself
 """
@@ -143,6 +144,14 @@ class Unavailable(Refusal):
 
     def __init__(self, message: str, *, retry_after: int, reason: str = "") -> None:
         super().__init__(message, reason=reason, headers={"retry-after": str(retry_after)})
+
+
+class Broken(Refusal):
+    status = 500
+    code = INTERNAL_ERROR
+
+    def __init__(self, *, reason: str) -> None:
+        super().__init__("The guard could not decide about this request.", reason=reason)
 
 
 class InputRejected(Refusal):

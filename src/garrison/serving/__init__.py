@@ -14,11 +14,11 @@ from starlette.types import ASGIApp
 
 from garrison.base.addresses import is_loopback_host
 from garrison.base.errors import GarrisonError, UsageError
+from garrison.serving.connection import BoundedConnection
 
 GRACE_SECONDS = 2
 """How long requests that are under way may take to end when a server stops."""
 KEEP_ALIVE_SECONDS = 15
-HEADER_BYTES = 32_768
 
 
 @dataclass(frozen=True)
@@ -184,5 +184,5 @@ def _config(endpoint: Endpoint) -> uvicorn.Config:
         proxy_headers=False,  # whoever needs a proxy's word says which proxy
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
-        h11_max_incomplete_event_size=HEADER_BYTES,
+        http=BoundedConnection,
     )
