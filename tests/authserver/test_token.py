@@ -129,6 +129,13 @@ async def test_33_a_wrong_missing_or_old_secret_is_invalid_client(world: World, 
     assert len(world.events.of(Kind.CLIENT_REFUSED)) == 5
 
 
+async def test_50_swapped_credentials_leave_no_secret_in_the_events(world: World) -> None:
+    client = await world.client()
+    swapped = admin.NewClient(client.client_secret or "", client.client_id, client.client)
+    assert is_error(await world.token(swapped, CLIENT_CREDENTIALS), "invalid_client", 401)
+    assert str(client.client_secret) not in repr(world.events.of(Kind.CLIENT_REFUSED))
+
+
 async def test_33_unknown_disabled_and_removed_clients_get_the_answer_of_a_wrong_secret(world: World) -> None:
     disabled, removed = await world.client(), await world.client()
     await admin.disable_client(world.store, disabled.client_id)

@@ -4,11 +4,13 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from garrison.base.files import make_private_folder, write_private
+from garrison.base.errors import GarrisonError, UsageError
+from garrison.base.files import locked, make_private_folder, write_private
 
 
 def mode(path: Path) -> int:
@@ -127,5 +129,26 @@ def test_a_folder_that_was_open_is_closed(tmp_path: Path) -> None:
 
 def test_a_file_in_the_folders_place_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(GarrisonError, match="File exists"):
         make_private_folder(tmp_path / "a")
+
+
+def test_a_folder_that_others_use_is_not_closed_to_them(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "somebody's").touch()
+    with pytest.raises(UsageError, match="open to others"):
+        make_private_folder(tmp_path)
+    assert mode(tmp_path) == 0o755
+
+
+def test_who_holds_a_lock_is_alone(tmp_path: Path) -> None:
+    inside: list[int] = []
+
+    def work(number: int) -> None:
+        with locked(tmp_path / "lock"):
+            inside.append(number)
+            assert inside == [number]
+            inside.clear()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(work, range(200))) == [None] * 200

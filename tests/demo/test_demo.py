@@ -153,3 +153,13 @@ def test_the_demo_server_alone_needs_tls_or_loopback(tmp_path: Path, trailing: s
         _, errors = process.communicate(timeout=STARTED)
     assert process.returncode == 2
     assert "plain HTTP is served on loopback only, not on 0.0.0.0" in errors
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_demo_that_is_ended_leaves_no_keys_behind(tmp_path: Path, ending: signal.Signals) -> None:
+    with started(tmp_path, "demo") as process:
+        assert "init" in first_line(process)
+        process.send_signal(ending)
+        process.communicate(timeout=STARTED)
+        assert process.returncode != 0
+    assert list(tmp_path.glob("garrison-demo-*")) == []

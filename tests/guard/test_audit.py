@@ -8,6 +8,8 @@ from starlette.types import Receive, Scope, Send
 
 from garrison.base.events import Event, Kind
 from garrison.guard import guard
+from garrison.limits.limiter import Admission, Limiter
+from garrison.limits.settings import LimitSettings
 from tests.guard.world import Recorder, World, asgi, call, legacy
 
 
@@ -142,3 +144,17 @@ async def test_a_websocket_is_refused_and_recorded(world: World) -> None:
         assert sent == [{"type": "websocket.close", "code": 1008}]
     assert world.app.scopes == []
     assert world.events.kinds() == [Kind.REQUEST_REJECTED]
+
+
+class _Defective(Limiter):
+    async def admit(self, principal: str, tokens: int) -> Admission:
+        raise RuntimeError("a defect with a secret in it")
+
+
+async def test_a_defect_in_a_decision_refuses_the_call_and_is_recorded(world: World) -> None:
+    guard = world.guard(limiter=_Defective(LimitSettings()))
+    response = await world.client(guard).post("/mcp", **call())
+    assert (response.status_code, response.json()["error"]["code"]) == (500, -32603)
+    assert "secret" not in response.text
+    assert world.app.scopes == []
+    assert [(event.kind, event.reason) for event in world.events.events] == [(Kind.REQUEST_REJECTED, "RuntimeError")]

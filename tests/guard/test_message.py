@@ -177,3 +177,10 @@ async def test_a_legacy_request_may_lack_the_mirrors_but_not_lie_in_them(
 
 async def test_a_name_where_no_name_belongs_is_a_mismatch(world: World) -> None:
     refused(world, await world.client().post("/mcp", **modern("tools/list", mcp_name="whoami")), -32020)
+
+
+@pytest.mark.parametrize("request_of", [modern, legacy])
+async def test_a_name_header_that_is_not_ascii_is_a_mismatch(world: World, request_of: Any) -> None:
+    request = request_of("tools/call", READ)
+    request["headers"]["mcp-name"] = b"=?base64?\xff%%%?="
+    refused(world, await world.client().post("/mcp", **request), -32020)
