@@ -4,7 +4,6 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -142,13 +141,15 @@ def test_a_folder_that_others_use_is_not_closed_to_them(tmp_path: Path) -> None:
 
 
 def test_who_holds_a_lock_is_alone(tmp_path: Path) -> None:
-    inside: list[int] = []
+    second_is_in = threading.Event()
 
-    def work(number: int) -> None:
+    def second() -> None:
         with locked(tmp_path / "lock"):
-            inside.append(number)
-            assert inside == [number]
-            inside.clear()
+            second_is_in.set()
 
-    with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(work, range(200))) == [None] * 200
+    thread = threading.Thread(target=second)
+    with locked(tmp_path / "lock"):
+        thread.start()
+        assert not second_is_in.wait(0.1)
+    thread.join()
+    assert second_is_in.is_set()
