@@ -2,7 +2,7 @@
 # Install the real services that the tests run, when this is root on Debian; else the tests that need them say what is missing.
 set -eu
 missing=""
-command -v nginx >/dev/null || missing="$missing nginx-light"
+command -v nginx >/dev/null || missing="$missing nginx"
 command -v redis-server >/dev/null || missing="$missing redis-server"
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
