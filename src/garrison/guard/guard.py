@@ -17,7 +17,7 @@ from garrison.base.clock import Clock, system_clock
 from garrison.base.events import EventSink
 from garrison.base.fetch import Fetcher
 from garrison.content.schema import ToolSchemas
-from garrison.guard import configuration, identity, limit, respond, validate
+from garrison.guard import configuration, identity, limit, lists, respond, validate
 from garrison.guard import message as messages
 from garrison.guard.audit import Audit
 from garrison.guard.authenticate import LEEWAY, Authenticator
@@ -61,6 +61,7 @@ class Guard:
         max_body: bytes of a request body.
         body_timeout: seconds in which a request body must arrive.
         insecure_http_off_loopback: allows a resource of plain http that isn't on this machine.
+        filter_lists: whether lists hold only what the caller may use.
 
     Raises:
         UsageError: one of these is missing or unsafe. The guard refuses to start.
@@ -83,6 +84,7 @@ class Guard:
         max_body: int = MAX_BODY,
         body_timeout: float = BODY_TIMEOUT,
         insecure_http_off_loopback: bool = False,
+        filter_lists: bool = True,
         clock: Clock = system_clock,
     ) -> None:
         issuers = (issuer,) if isinstance(issuer, str) else tuple(issuer)
@@ -93,6 +95,8 @@ class Guard:
         configuration.check_lists(allowed_hosts=allowed_hosts, allowed_origins=allowed_origins)
         self._app = AuthContextMiddleware(app)
         self._resource = resource
+        self._policy = policy
+        self._filter_lists = filter_lists
         self._limiter = limiter
         self._schemas = schemas
         self._clock = clock
@@ -169,7 +173,7 @@ class Guard:
         watch = ResponseWatch(send, call.request.correlation_id, lambda sid: self._sessions.bind(sid, caller))
         failure = "the call did not end"
         try:
-            await self._app(inner, inbound.receive, watch.send)
+            await self._app(inner, inbound.receive, self._outbound(call, caller, watch.send))
             if inbound.expired:
                 await watch.end()
             failure = ""
@@ -184,6 +188,11 @@ class Guard:
                 )
             if aftermath.cancelled_caught:
                 _log.error("event lost: the end of call %s could not be written in time", call.request.correlation_id)
+
+    def _outbound(self, call: Call, caller: Caller, send: Send) -> Send:
+        if not self._filter_lists or not lists.concerns(call):
+            return send
+        return lists.ListFilter(send, self._policy, caller).send
 
     def _stream_lifetime(self, call: Call, caller: Caller) -> float | None:
         """Seconds that a stream of notifications may stay open; None for an answer to a question."""

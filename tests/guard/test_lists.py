@@ -1,0 +1,146 @@
+"""A list holds what the caller may use and nothing else, in both eras, as JSON and as events."""
+
+import json
+from typing import Any
+
+import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from garrison.guard import lists
+from tests.guard.test_both_eras import ANSWERS, MODES, connected, guarded, server
+from tests.guard.world import World, legacy, modern
+
+LISTED: dict[str, list[dict[str, Any]]] = {
+    "tools": [{"name": "get_customer_info"}, {"name": "create_support_ticket"}, {"name": "hidden"}, {"name": 7}, {}],
+    "resources": [{"uri": "health://status"}, {"uri": "security://events"}, {"uri": "file:///etc/passwd"}],
+    "resourceTemplates": [{"uriTemplate": "file:///{path}"}],
+    "prompts": [{"name": "greet"}, {"name": "other"}],
+}
+METHODS = {
+    "tools": "tools/list",
+    "resources": "resources/list",
+    "resourceTemplates": "resources/templates/list",
+    "prompts": "prompts/list",
+}
+
+
+def document(member: str, **more: Any) -> bytes:
+    result = {member: LISTED[member], "cacheScope": "public", **more}
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "result": result}).encode()
+
+
+def answering(body: bytes, content_type: str = "application/json", step: int = 10_000, *more: Any) -> ASGIApp:
+    """Answers `body` in pieces of `step` bytes."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode()), *more]
+        if content_type != "application/json":
+            del headers[1]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for at in range(0, len(body), step):
+            await send({"type": "http.response.body", "body": body[at : at + step], "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    return app
+
+
+async def listed(world: World, app: ASGIApp, method: str, scope: str = "customer:read", **changes: Any) -> Any:
+    client = world.client(world.guard(app, **changes), world.mint(scope))
+    return await client.post("/mcp", **modern(method))
+
+
+@MODES
+@ANSWERS
+async def test_a_real_servers_lists_are_cut_to_the_callers_scopes(world: World, mode: str, json_response: bool) -> None:
+    app = server().http_app(path="/mcp", json_response=json_response)
+    async with guarded(world, app) as url:
+        async with connected(world, url, mode, "customer:read") as client:
+            assert {tool.name for tool in (await client.list_tools()).tools} == {"get_customer_info", "whoami"}
+            assert [prompt.name for prompt in (await client.list_prompts()).prompts] == ["greet"]
+            assert [str(found.uri) for found in (await client.list_resources()).resources] == ["health://status"]
+        async with connected(world, url, mode, "other") as client:
+            assert {tool.name for tool in (await client.list_tools()).tools} == {"whoami"}
+            assert (await client.list_prompts()).prompts == []
+
+
+@pytest.mark.parametrize("member", LISTED)
+@pytest.mark.parametrize("step", [1, 7, 10_000])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_every_list_is_cut_however_it_comes(world: World, member: str, step: int, stream: bool) -> None:
+    body, kind = document(member), "application/json"
+    if stream:
+        body, kind = b": ping\r\n\r\nevent: message\r\nid: 4\r\ndata: " + body + b"\r\n\r\n", "text/event-stream"
+    response = await listed(world, answering(body, kind, step), METHODS[member])
+    text = response.text if not stream else response.text.split("data: ")[1]
+    expected = {
+        "tools": [{"name": "get_customer_info"}],
+        "resources": [{"uri": "health://status"}],
+        "resourceTemplates": [],
+        "prompts": [{"name": "greet"}],
+    }
+    assert json.loads(text)["result"] == {member: expected[member], "cacheScope": "private"}
+    if stream:
+        assert response.text.startswith(": ping\r\n\r\nevent: message\nid: 4\ndata: ")
+        assert response.text.endswith("\n\n")
+    else:
+        assert response.headers["content-length"] == str(len(response.content))
+
+
+async def test_a_list_that_hides_among_several_data_lines_is_cut(world: World) -> None:
+    body = document("tools").replace(b'"tools"', b'\ndata: "tools"')
+    response = await listed(world, answering(b"data:" + body + b"\r\r", "text/event-stream"), "tools/list")
+    assert "hidden" not in response.text
+    assert "get_customer_info" in response.text
+
+
+async def test_an_event_that_never_ends_is_not_passed(world: World) -> None:
+    response = await listed(world, answering(b"data: " + document("tools"), "text/event-stream"), "tools/list")
+    assert response.text == ""
+
+
+@pytest.mark.parametrize(
+    "app",
+    [
+        answering(b"not JSON but hidden"),
+        answering(b"[" * 100_000),
+        answering(b"data: hidden\n\n", "text/event-stream"),
+        answering(document("tools"), "application/json", 10_000, (b"Content-Encoding", b"gzip")),
+    ],
+    ids=["no JSON", "deep", "no JSON event", "compressed"],
+)
+async def test_a_list_that_cannot_be_read_does_not_pass(world: World, app: ASGIApp) -> None:
+    with pytest.raises(lists.UnreadableListError):
+        await listed(world, app, "tools/list")
+
+
+async def test_a_list_that_is_too_long_does_not_pass(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "MAX_LIST", 50)
+    with pytest.raises(lists.UnreadableListError, match="too long"):
+        await listed(world, answering(document("tools")), "tools/list")
+
+
+async def test_an_error_and_an_empty_answer_pass_as_they_are(world: World) -> None:
+    error = b'{"jsonrpc": "2.0", "id": 1, "error": {"code": -32601, "message": "no"}}'
+    assert (await listed(world, answering(error), "tools/list")).content == error
+    assert (await listed(world, answering(b""), "tools/list")).content == b""
+
+
+async def test_the_stream_of_the_old_era_is_cut_too(world: World) -> None:
+    app = answering(b"data: " + document("tools") + b"\n\n", "text/event-stream")
+    response = await world.client(world.guard(app), world.mint("customer:read")).get(
+        "/mcp", headers={"accept": "text/event-stream"}
+    )
+    assert "hidden" not in response.text
+    assert "get_customer_info" in response.text
+
+
+async def test_a_call_is_not_taken_for_a_list(world: World) -> None:
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "result": {"tools": ["hammer"]}}).encode()
+    arguments = {"name": "get_customer_info", "arguments": {"customer_id": "ABC123"}}
+    response = await world.client(world.guard(answering(body))).post("/mcp", **legacy("tools/call", arguments))
+    assert response.content == body
+
+
+async def test_filtering_can_be_turned_off(world: World) -> None:
+    response = await listed(world, answering(document("tools")), "tools/list", filter_lists=False)
+    assert response.content == document("tools")
