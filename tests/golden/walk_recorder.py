@@ -1,5 +1,6 @@
 """Records which functions of the package a piece of work passes through, each once, in order of their first call."""
 
+import asyncio
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,16 +12,20 @@ PACKAGE = Path(__file__).parents[2] / "src" / "garrison"
 
 
 class Recorder:
-    """`names` holds `file:function` of every public function that was entered on this thread."""
+    """`names` holds `file:function` of every public function that was entered on this thread.
 
-    def __init__(self, folders: tuple[str, ...]) -> None:
+    Not counted is what tasks do that ran before: they purge and watch, and come in between when they please.
+    """
+
+    def __init__(self, folders: tuple[str, ...], background: set[asyncio.Task[Any]]) -> None:
         self.names: list[str] = []
         self._folders = folders
+        self._background = background
         self._seen: set[CodeType] = set()
 
     def __call__(self, frame: FrameType, event: str, _argument: Any) -> None:
         code = frame.f_code
-        if event != "call" or code in self._seen:
+        if event != "call" or code in self._seen or asyncio.current_task() in self._background:
             return
         self._seen.add(code)
         if name := self._name(code):
@@ -39,7 +44,7 @@ class Recorder:
 @contextmanager
 def recording(*folders: str) -> Iterator[Recorder]:
     """Record while the block runs, functions below `folders` only (`guard/`, `oauth/`, …)."""
-    recorder = Recorder(folders)
+    recorder = Recorder(folders, asyncio.all_tasks() - {asyncio.current_task()})
     before = sys.getprofile()
     sys.setprofile(recorder)
     try:
