@@ -112,6 +112,25 @@ async def test_a_call_that_fails_in_the_app_is_recorded_as_failed(world: World) 
     assert (finished.detail["status"], finished.reason) == (0, "the app raised LookupError")
 
 
+async def test_a_call_that_was_cancelled_is_recorded_as_not_ended(world: World) -> None:
+    called = anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        called.set()
+        await anyio.sleep_forever()
+
+    async with anyio.create_task_group() as tasks:
+
+        async def goes_away() -> None:
+            await world.client(world.guard(app)).post("/mcp", **call())
+
+        tasks.start_soon(goes_away)
+        await called.wait()
+        tasks.cancel_scope.cancel()
+    assert world.events.kinds() == [Kind.CALL_ALLOWED, Kind.CALL_FINISHED]
+    assert world.events.events[1].reason == "the call did not end"
+
+
 async def test_what_a_caller_writes_cannot_forge_an_event(world: World) -> None:
     await world.client().post("/mcp", **call("x\r\n2026 call.allowed \x1b[2J" + "y" * 5000))
     (event,) = world.events.events

@@ -125,6 +125,11 @@ SCOPED = [
     ("completion/complete", {"ref": {"type": "ref/prompt", "name": "greet"}}, "customer:read"),
     ("completion/complete", {"ref": {"type": "ref/resource", "uri": "security://events"}}, "security:read"),
     ("subscriptions/listen", {"notifications": {"resourceSubscriptions": ["security://events"]}}, "security:read"),
+    (
+        "subscriptions/listen",
+        {"notifications": {"resourceSubscriptions": ["security://events", "health://status"]}},
+        "security:read",
+    ),
 ]
 
 

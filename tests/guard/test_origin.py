@@ -93,6 +93,13 @@ async def test_however_the_path_is_spelled_the_app_sees_one_spelling(world: Worl
     assert (scope["path"], scope["raw_path"], scope["query_string"]) == ("/mcp", b"/mcp", b"")
 
 
+async def test_a_resource_is_found_at_its_path_as_servers_decode_it(world: World) -> None:
+    resource = "http://localhost:8000/tenant%20a/mcp"
+    client = world.client(world.guard(resource=resource), world.mint(audience=resource))
+    assert (await client.post("/tenant%20a/mcp", **call())).status_code == 200
+    assert (world.app.scopes[0]["path"], world.app.scopes[0]["raw_path"]) == ("/tenant a/mcp", b"/tenant%20a/mcp")
+
+
 @pytest.mark.parametrize("method", ["OPTIONS", "HEAD", "PUT", "PATCH", "TRACE"])
 async def test_other_methods_are_told_which_there_are(world: World, method: str) -> None:
     response = await world.client().request(method, "/mcp")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import httpx2
 import uvicorn
@@ -86,6 +87,7 @@ class Recorder:
     async def write(self, event: Event) -> None:
         if event.kind in self.failing:
             raise EventStoreError("the disk is full")
+        await anyio.lowlevel.checkpoint()
         self.events.append(event)
         self._written.set()
 
