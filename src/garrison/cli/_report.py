@@ -16,6 +16,7 @@ def talkative() -> Reporter:
     def done(outcome: Outcome) -> None:
         mark = "[green]ok[/green]    " if outcome.passed else "[red]FAILED[/red]"
         console.print(f"{mark} {escape(outcome.step)} ({outcome.seconds:.1f} s)")
+        console.file.flush()  # a pipe, too, is to see each step when it is done
 
     return Reporter(detail=lambda line: console.print(f"       {escape(one_line(line))}", style="dim"), done=done)
 
