@@ -4,14 +4,15 @@ import json
 import os
 import time
 from base64 import b64encode, urlsafe_b64decode
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any
 
+import anyio
 import httpx2
 import pytest
 
-from garrison.authserver import admin
+from garrison.authserver import admin, forms
 from garrison.authserver.stores.clients import save_client
 from garrison.base.errors import UsageError
 from garrison.base.events import Kind
@@ -113,6 +114,19 @@ async def test_32_a_body_that_is_too_long_is_refused(world: World) -> None:
         assert is_error(await http.post("/token", data={"a": "x" * 20_000}), "invalid_request", 413)
         assert is_error(await http.post("/revoke", data={"a": "x" * 20_000}), "invalid_request", 413)
         assert (await http.post("/login", data={"a": "x" * 20_000})).status_code == 413
+
+
+async def test_32_a_body_that_does_not_come_is_not_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def stalled() -> AsyncIterator[bytes]:
+        yield b"grant_type="
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(forms, "FORM_SECONDS", 0.05)
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    async with world.browser() as http:
+        with anyio.fail_after(5):
+            response = await http.post("/token", content=stalled(), headers=headers)
+    assert is_error(response, "invalid_request", 408)
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
