@@ -9,7 +9,7 @@ import pytest
 from garrison.base.events import Kind
 from garrison.guard import keys
 from garrison.oauth import jwks
-from tests.guard.world import KEY, World, call
+from tests.guard.world import KEY, World, call, others_have_run
 
 
 async def test_keys_are_fetched_once_for_many_calls_until_they_are_old(world: World) -> None:
@@ -31,10 +31,10 @@ async def test_callers_who_come_at_once_share_one_fetch_and_so_do_those_who_come
     async with anyio.create_task_group() as tasks:
         for jti in "abc":
             tasks.start_soon(one, jti)
-        await anyio.wait_all_tasks_blocked()
+        await world.issuer.asked()
         for jti in "def":
             tasks.start_soon(one, jti)
-        await anyio.wait_all_tasks_blocked()
+        await others_have_run()
         world.issuer.held.set()
     assert statuses == [200] * 6
     assert world.issuer.key_fetches == 1
@@ -50,7 +50,7 @@ async def test_a_caller_who_goes_away_does_not_take_the_fetch_along(world: World
             await world.client(guard).post("/mcp", **call())
 
         tasks.start_soon(goes_away)
-        await anyio.wait_all_tasks_blocked()
+        await world.issuer.asked()
         tasks.cancel_scope.cancel()
         world.issuer.held.set()
     assert (await world.client(guard).post("/mcp", **call())).status_code == 200
@@ -62,6 +62,7 @@ async def test_a_token_of_a_new_key_that_comes_during_a_fetch_waits_for_it(world
     assert (await world.client(guard).post("/mcp", **call())).status_code == 200
     world.issuer.keys.append(jwks.new_signing_key("EdDSA"))
     world.clock.now += keys.MAX_AGE
+    known = len(world.issuer.fetched)
     world.issuer.held = threading.Event()
     statuses: list[int] = []
 
@@ -70,9 +71,9 @@ async def test_a_token_of_a_new_key_that_comes_during_a_fetch_waits_for_it(world
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(one, world.mint(jti="2"))
-        await anyio.wait_all_tasks_blocked()
+        await world.issuer.asked(known + 1)
         tasks.start_soon(one, world.mint(key=world.issuer.keys[-1]))
-        await anyio.wait_all_tasks_blocked()
+        await others_have_run()
         world.issuer.held.set()
     assert statuses == [200, 200]
 
@@ -129,6 +130,7 @@ async def test_while_keys_are_fetched_anew_only_one_caller_waits(world: World) -
     guard = world.guard()
     assert (await world.client(guard).post("/mcp", **call())).status_code == 200
     world.clock.now += keys.MAX_AGE
+    known = len(world.issuer.fetched)
     world.issuer.held = threading.Event()
     async with anyio.create_task_group() as tasks:
 
@@ -136,7 +138,7 @@ async def test_while_keys_are_fetched_anew_only_one_caller_waits(world: World) -
             assert (await world.client(guard, world.mint(jti="w")).post("/mcp", **call())).status_code == 200
 
         tasks.start_soon(waits)
-        await anyio.wait_all_tasks_blocked()
+        await world.issuer.asked(known + 1)
         with anyio.fail_after(5):
             assert (await world.client(guard, world.mint(jti="p")).post("/mcp", **call())).status_code == 200
         world.issuer.held.set()

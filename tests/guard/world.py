@@ -66,6 +66,12 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 }
 
 
+async def others_have_run() -> None:
+    """Returns when every task that waits for no clock, thread or socket has come as far as it can."""
+    for _ in range(100):
+        await anyio.lowlevel.checkpoint()
+
+
 class HeldClock:
     """A clock that goes when it is told to."""
 
@@ -164,6 +170,12 @@ class Issuer:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     key_set: Any = None
     place: str = "/.well-known/oauth-authorization-server"
+
+    async def asked(self, times: int = 1) -> None:
+        """Returns when that many requests have come, of whatever kind."""
+        with anyio.fail_after(20):
+            while len(self.fetched) < times:
+                await anyio.sleep(0.002)
 
     async def answer(self, path: str, send: Send) -> None:
         self.fetched.append(path)
