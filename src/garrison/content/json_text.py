@@ -33,9 +33,7 @@ def parse_json(data: bytes, *, max_depth: int = MAX_DEPTH, max_bytes: int = MAX_
     if _deeper_than(data, max_depth):
         raise JsonError(f"The JSON text nests deeper than {max_depth} levels.")
     try:
-        value = json.loads(
-            data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
-        )
+        value = _DECODE(data.decode("utf-8"))
         if _SURROGATE_ESCAPE.search(data):
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except JsonError:
@@ -73,3 +71,6 @@ def _finite(digits: str) -> float:
     if number in (float("inf"), float("-inf")):
         raise JsonError("The JSON text holds a number out of range.")
     return number
+
+
+_DECODE = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite).decode

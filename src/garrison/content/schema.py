@@ -49,6 +49,8 @@ class ToolSchemas:
         if validator is None:
             return ["The tool has no input schema here."]
         try:
+            if validator.is_valid(arguments):
+                return []
             return [_sentence(error) for error in islice(validator.iter_errors(arguments), MAX_SENTENCES)]
         except ValueError:  # what no JSON text holds, such as a key that is no string
             return ["The arguments are not plain JSON."]

@@ -55,5 +55,6 @@ class Audit:
             target=call.target,
             reason=reason,
             detail=detail,
+            time=self._clock(),
         )
         await emit(self._events, event, self._clock)

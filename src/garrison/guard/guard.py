@@ -17,11 +17,12 @@ from garrison.base.clock import Clock, system_clock
 from garrison.base.events import EventSink
 from garrison.base.fetch import Fetcher
 from garrison.content.schema import ToolSchemas
-from garrison.guard import configuration, identity, limit, lists, respond, validate
+from garrison.guard import configuration, limit, lists, respond, validate
 from garrison.guard import message as messages
 from garrison.guard.audit import Audit
 from garrison.guard.authenticate import LEEWAY, Authenticator
 from garrison.guard.authorize import Authorizer
+from garrison.guard.identity import Identity
 from garrison.guard.inbound import Inbound
 from garrison.guard.inspect import ResponseWatch
 from garrison.guard.keys import IssuerKeys
@@ -110,6 +111,7 @@ class Guard:
             scopes=scope_rfc6749.render(policy.scopes()),
             clock=clock,
         )
+        self._identity = Identity(self._origin.path, resource)
         self._sessions = SessionBinding(secret, resource)
         self._messages = messages.Reader(max_body, body_timeout)
         self._authorizer = Authorizer(policy, self._metadata.url)
@@ -168,26 +170,31 @@ class Guard:
 
     async def _act(self, scope: Scope, call: Call, caller: Caller, receive: Receive, send: Send) -> None:
         started = self._clock()
-        inner = identity.forwarded(scope, call, caller, path=self._origin.path, resource=self._resource)
+        inner = self._identity.forwarded(scope, call, caller)
         inbound = Inbound(call.message, receive, self._stream_lifetime(call, caller))
         watch = ResponseWatch(send, call.request.correlation_id, lambda sid: self._sessions.bind(sid, caller))
-        failure = "the call did not end"
         try:
             await self._app(inner, inbound.receive, self._outbound(call, caller, watch.send))
             if inbound.expired:
                 await watch.end()
-            failure = ""
-        except Exception as error:
-            failure = f"the app raised {type(error).__name__}"
-            raise
-        finally:
+            await self._finish(call, caller, watch, started, "")
+        except BaseException as error:
+            ended = isinstance(error, Exception)
+            failure = f"the app raised {type(error).__name__}" if ended else "the call did not end"
             with anyio.move_on_after(AFTERMATH_TIMEOUT, shield=True) as aftermath:
-                await limit.settle(self._limiter, caller, watch.tokens)
-                await self._audit.finished(
-                    call, status=watch.status, size=watch.size, seconds=self._clock() - started, failure=failure
-                )
+                await self._finish(call, caller, watch, started, failure)
             if aftermath.cancelled_caught:
                 _log.error("event lost: the end of call %s could not be written in time", call.request.correlation_id)
+            raise
+
+    async def _finish(self, call: Call, caller: Caller, watch: ResponseWatch, started: float, failure: str) -> None:
+        """Charges and records what a call came to; cut short by a cancellation, it may be asked for again."""
+        if not call.settled:
+            await limit.settle(self._limiter, caller, watch.tokens)
+            call.settled = True
+        await self._audit.finished(
+            call, status=watch.status, size=watch.size, seconds=self._clock() - started, failure=failure
+        )
 
     def _outbound(self, call: Call, caller: Caller, send: Send) -> Send:
         if not self._filter_lists or not lists.concerns(call):

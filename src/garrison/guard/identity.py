@@ -14,44 +14,49 @@ from starlette.authentication import AuthCredentials
 
 from garrison.guard.types import CORRELATION_ID, SESSION_ID, Call, Caller, Scope
 
-_TAKEN_OUT = frozenset({b"authorization", b"proxy-authorization", CORRELATION_ID.encode(), SESSION_ID.encode()})
+_CORRELATION_ID, _SESSION_ID = CORRELATION_ID.encode(), SESSION_ID.encode()
+_TAKEN_OUT = frozenset({b"authorization", b"proxy-authorization", _CORRELATION_ID, _SESSION_ID})
 
 
-def forwarded(scope: Scope, call: Call, caller: Caller, *, path: str, resource: str) -> Scope:
-    """`scope` as the app gets it: one spelling of the path, no query, no extension to send around inspect.py."""
-    scopes = sorted(caller.token.scopes)
-    return {
-        **scope,
-        "path": path,
-        "raw_path": quote(path).encode(),
-        "query_string": b"",
-        "headers": _headers(scope, call),
-        "extensions": {},
-        "user": AuthenticatedUser(_access_token(caller, scopes, resource)),
-        "auth": AuthCredentials(scopes),
-        "state": {**scope.get("state", {}), "correlation_id": call.request.correlation_id},
-    }
+class Identity:
+    """Args: path: the one spelling of the server's path that the app sees. resource: the tokens' audience."""
+
+    def __init__(self, path: str, resource: str) -> None:
+        self._fixed = {"path": path, "raw_path": quote(path).encode(), "query_string": b""}
+        self._resource = resource
+
+    def forwarded(self, scope: Scope, call: Call, caller: Caller) -> Scope:
+        """`scope` as the app gets it: one spelling of the path, no query, no extension to send around inspect.py."""
+        scopes = sorted(caller.token.scopes)
+        return {
+            **scope,
+            **self._fixed,
+            "extensions": {},
+            "headers": _headers(scope, call),
+            "user": AuthenticatedUser(self._access_token(caller, scopes)),
+            "auth": AuthCredentials(scopes),
+            "state": {**scope.get("state", {}), "correlation_id": call.request.correlation_id},
+        }
+
+    def _access_token(self, caller: Caller, scopes: list[str]) -> AccessToken:
+        """The SDK ties sessions and requestState to client, iss and sub. Made anew each time: a tool could change it."""
+        return _access_token_type()(
+            token=caller.fingerprint,
+            client_id=caller.token.client_id,
+            scopes=scopes,
+            expires_at=caller.token.expires_at,
+            resource=self._resource,
+            subject=caller.token.subject,
+            claims=dict(caller.token.claims),
+        )
 
 
 def _headers(scope: Scope, call: Call) -> list[tuple[bytes, bytes]]:
     headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _TAKEN_OUT]
-    headers.append((CORRELATION_ID.encode(), call.request.correlation_id.encode()))
+    headers.append((_CORRELATION_ID, call.request.correlation_id.encode()))
     if call.session_id is not None:
-        headers.append((SESSION_ID.encode(), call.session_id.encode("latin-1")))
+        headers.append((_SESSION_ID, call.session_id.encode("latin-1")))
     return headers
-
-
-def _access_token(caller: Caller, scopes: list[str], resource: str) -> AccessToken:
-    """The SDK ties sessions and requestState to client, iss and sub. Made anew each time: a tool could change it."""
-    return _access_token_type()(
-        token=caller.fingerprint,
-        client_id=caller.token.client_id,
-        scopes=scopes,
-        expires_at=caller.token.expires_at,
-        resource=resource,
-        subject=caller.token.subject,
-        claims=dict(caller.token.claims),
-    )
 
 
 def _access_token_type() -> type[AccessToken]:

@@ -10,7 +10,7 @@ from starlette.types import Message, Send
 from garrison.guard.types import CORRELATION_ID, SESSION_ID
 from garrison.limits.tokens import estimate_tokens
 
-_REWRITTEN = frozenset({CORRELATION_ID.encode(), SESSION_ID.encode()})
+_CORRELATION_ID, _SESSION_ID = CORRELATION_ID.encode(), SESSION_ID.encode()
 
 
 class ResponseWatch:
@@ -49,7 +49,11 @@ class ResponseWatch:
             await self._send({"type": "http.response.body", "body": b""})
 
     def _headers(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        kept = [(name, value) for name, value in headers if name.lower() not in _REWRITTEN]
-        session_ids = [value.decode("latin-1") for name, value in headers if name.lower() == SESSION_ID.encode()]
-        bound = [(SESSION_ID.encode(), self._bind_session(value).encode("latin-1")) for value in session_ids]
-        return [*kept, *bound, (CORRELATION_ID.encode(), self._correlation_id.encode())]
+        sent = [(_CORRELATION_ID, self._correlation_id.encode())]
+        for name, value in headers:
+            lowered = name.lower()
+            if lowered == _SESSION_ID:
+                sent.append((_SESSION_ID, self._bind_session(value.decode("latin-1")).encode("latin-1")))
+            elif lowered != _CORRELATION_ID:
+                sent.append((name, value))
+        return sent

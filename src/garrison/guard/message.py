@@ -4,10 +4,10 @@ The bytes that were judged are the bytes that the app gets. So nothing may pass 
 otherwise: a repeated key, a member that would make a request look like a response, two eras in one message.
 """
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-import anyio
 from mcp.shared.inbound import (
     MCP_METHOD_HEADER,
     MCP_NAME_HEADER,
@@ -49,7 +49,7 @@ class Reader:
 
     async def _body(self, receive: Receive) -> bytes:
         try:
-            with anyio.fail_after(self._body_timeout):
+            async with asyncio.timeout(self._body_timeout):  # half the price of anyio's
                 return await self._bounded(receive)
         except TimeoutError as error:
             raise BodyTimeout(f"The body did not arrive within {self._body_timeout:g} s.") from error
@@ -60,11 +60,12 @@ class Reader:
             event = await receive()
             if event["type"] == "http.disconnect":
                 raise Refusal("The client went away.")
-            body += event.get("body", b"")
-            if len(body) > self._max_body:
+            part = event.get("body", b"")
+            if len(body) + len(part) > self._max_body:
                 raise TooLarge(f"The body may have at most {self._max_body} bytes.")
             if not event.get("more_body", False):
-                return bytes(body)
+                return bytes(body + part) if body else bytes(part)
+            body += part
 
 
 def check_agreement(request: Request, message: Message) -> None:
@@ -126,8 +127,9 @@ def _fits(document: Mapping[str, Any], shape: Shape) -> bool:
 def _modern_rejection(request: Request, message: Message) -> InboundLadderRejection | None:
     """The SDK's own ladder, so that the guard and the app behind it take the same view."""
     if message.shape is Shape.REQUEST:
-        headers = {name: values[0] for name, values in request.headers.items()}
-        verdict = classify_inbound_request({"method": message.method, "params": message.params}, headers=headers)
+        verdict = classify_inbound_request(
+            {"method": message.method, "params": message.params}, headers=request.headers
+        )
         return verdict if isinstance(verdict, InboundLadderRejection) else None
     return unsupported_protocol_version_rejection(request.header(MCP_PROTOCOL_VERSION_HEADER) or "")
 

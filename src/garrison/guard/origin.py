@@ -56,10 +56,9 @@ class Origin:
             Refusal: a header that decides comes twice.
             Misdirected: `Host` is not ours.
         """
-        for name in _ONCE & request.headers.keys():
-            if len(request.headers[name]) > 1:
-                kind = HeaderMismatch if name in _ROUTING else Refusal
-                raise kind(f"The {name} header may appear only once.")
+        for name in request.repeated & _ONCE:
+            kind = HeaderMismatch if name in _ROUTING else Refusal
+            raise kind(f"The {name} header may appear only once.")
         host = request.header("host")
         if host is None:
             raise Refusal("The Host header is missing.")
@@ -91,12 +90,17 @@ class Origin:
 
     def _check_query(self, request: Request) -> None:
         """RFC 6750 §2.3 as OAuth 2.1 has it: a token in a URI is in every log on the way, so it is no credential."""
+        if not request.query:
+            return
         names = {name.lower() for name, _ in parse_qsl(request.query.decode("latin-1"), keep_blank_values=True)}
         if "access_token" in names:
             raise Refusal("Send the access token in the Authorization header, never in the URL.")
 
     def _check_content_type(self, request: Request) -> None:
-        media_type, _, parameters = (request.header("content-type") or "").lower().partition(";")
+        content_type = request.header("content-type") or ""
+        if content_type == "application/json":
+            return
+        media_type, _, parameters = content_type.lower().partition(";")
         charset = parameters.replace(" ", "").replace('"', "")
         if media_type.strip() != "application/json" or charset not in {"", "charset=utf-8"}:
             raise UnsupportedMediaType("Send application/json, in UTF-8.")

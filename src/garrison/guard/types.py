@@ -17,28 +17,39 @@ CORRELATION_ID = "x-correlation-id"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An HTTP request before its body. Header names are in lower case, each with all of its values."""
+    """An HTTP request before its body.
+
+    Attributes:
+        headers: the first value of each header, by its name in lower case.
+        repeated: the names of those that came more than once.
+    """
 
     method: str
     path: str
     query: bytes
-    headers: Mapping[str, tuple[str, ...]]
+    headers: Mapping[str, str]
+    repeated: frozenset[str]
     address: str
     http_version: str
     correlation_id: str
 
     @classmethod
     def of(cls, scope: Scope) -> "Request":
-        headers: dict[str, tuple[str, ...]] = {}
+        headers: dict[str, str] = {}
+        repeated: list[str] = []
         for raw_name, raw_value in scope["headers"]:
             name = raw_name.decode("latin-1").lower()
-            headers[name] = (*headers.get(name, ()), raw_value.decode("latin-1"))
+            if name in headers:
+                repeated.append(name)
+            else:
+                headers[name] = raw_value.decode("latin-1")
         client = scope.get("client")
         return cls(
             method=scope.get("method", "GET"),
             path=scope["path"],
             query=scope.get("query_string", b""),
             headers=headers,
+            repeated=frozenset(repeated),
             address=client[0] if client else "",
             http_version=scope.get("http_version", "1.1"),
             # A stranger's id is not taken over: it could be made to join or to forge another request's trail.
@@ -47,8 +58,7 @@ class Request:
 
     def header(self, name: str) -> str | None:
         """The value of a header that origin.py has seen at most once."""
-        values = self.headers.get(name)
-        return values[0] if values else None
+        return self.headers.get(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +114,7 @@ class Call:
     caller: Caller | None = None
     session_id: str | None = None
     message: Message | None = None
+    settled: bool = False
 
     @property
     def target(self) -> str:

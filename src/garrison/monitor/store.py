@@ -87,7 +87,9 @@ class EventStore:
         """
         if self._writer is None:
             raise EventStoreError("The event store is not open.")
-        await self._writer.submit(to_row(event, self._clock()))
+        waiting = self._writer.submit(to_row(event, event.time or self._clock()))
+        if waiting is not None:
+            await waiting
 
     async def recent(
         self, limit: int = 50, *, kinds: Collection[Kind] | None = None, cursor: int | None = None
@@ -103,8 +105,14 @@ class EventStore:
 
     async def counts(self) -> dict[Severity, int]:
         """How many events there are of each severity."""
-        rows = await self._select("SELECT severity, count(*) FROM events GROUP BY severity")
-        return dict.fromkeys(Severity, 0) | {Severity(severity): count for severity, count in rows}
+        rows = await self._select(
+            "SELECT severity, count(*) FROM events WHERE severity <> 'info' GROUP BY severity"
+            " UNION ALL SELECT 'all', count(*) FROM events"
+        )
+        found = dict(rows)
+        total = found.pop("all")
+        counted = {severity: found.get(severity.value, 0) for severity in Severity}
+        return counted | {Severity.INFO: total - sum(counted.values())}
 
     async def cursor(self) -> int:
         """The last event's cursor; 0 when there is none."""

@@ -53,21 +53,20 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="event-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, row: Row) -> asyncio.Future[None]:
-        """A future of the running loop that is done when `row` is durable.
+    def submit(self, row: Row) -> asyncio.Future[None] | None:
+        """None when `row` is durable already, else a future of the running loop that is done when it is.
 
         Raises:
             EventStoreError: the writer is closed. The future raises it when the commit failed.
         """
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[None] = loop.create_future()
         with self._gate:
             if self._closed:
                 raise EventStoreError("The event store is closed.")
             if self._written_at_once(row):
-                answer.set_result(None)
-            else:
-                self._queue.put(_Waiting(row, answer, loop))
+                return None
+            loop = asyncio.get_running_loop()
+            answer: asyncio.Future[None] = loop.create_future()
+            self._queue.put(_Waiting(row, answer, loop))
         return answer
 
     def _written_at_once(self, row: Row) -> bool:
