@@ -50,9 +50,15 @@ class Memory:
     async def write(self, event: Event) -> None:
         self.events.append(event)
 
+    def write_soon(self, event: Event) -> None:
+        self.events.append(event)
+
 
 class Broken:
     async def write(self, event: Event) -> None:
+        raise EventStoreError("the disk is full")
+
+    def write_soon(self, event: Event) -> None:
         raise EventStoreError("the disk is full")
 
 

@@ -10,7 +10,7 @@ from garrison.base.events import Event, Kind
 from garrison.guard import guard
 from garrison.limits.limiter import Admission, Limiter
 from garrison.limits.settings import LimitSettings
-from tests.guard.world import Recorder, World, asgi, call, legacy
+from tests.guard.world import World, asgi, call, legacy
 
 
 async def test_an_allowed_call_is_recorded_before_the_app_is_called(
@@ -56,18 +56,27 @@ async def test_an_answer_is_not_lost_with_its_last_event(world: World, caplog: p
     assert response.headers["x-correlation-id"] in caplog.text
 
 
-async def test_an_end_that_cannot_be_written_in_time_is_logged(
-    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+async def test_a_cancelled_call_is_charged_for_no_longer_than_it_may_take(
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Hanging(Recorder):
-        async def write(self, event: Event) -> None:
-            if event.kind is Kind.CALL_FINISHED:
-                await anyio.sleep_forever()
+    class Hanging(Limiter):
+        async def settle(self, principal: str, tokens: int) -> None:
+            await anyio.sleep_forever()
+
+    entered = anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        entered.set()
+        await anyio.sleep_forever()
 
     monkeypatch.setattr(guard, "AFTERMATH_TIMEOUT", 0.01)
-    response = await world.client(world.guard(events=Hanging())).post("/mcp", **call())
-    assert response.status_code == 200
-    assert response.headers["x-correlation-id"] in caplog.text
+    client = world.client(world.guard(app, limiter=Hanging(LimitSettings())))
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: client.post("/mcp", **call()))
+            await entered.wait()
+            tasks.cancel_scope.cancel()
+    assert world.events.kinds() == [Kind.CALL_ALLOWED, Kind.CALL_FINISHED]
 
 
 @pytest.mark.parametrize(

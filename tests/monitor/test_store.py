@@ -230,10 +230,66 @@ async def test_an_event_that_cannot_be_stored_does_not_hurt_the_others(store: Ev
     assert targets(await store.recent()) == ["good"]
 
 
+async def test_what_ended_is_stored_with_the_next_event_and_before_it(path: Path) -> None:
+    async with EventStore(path) as store, EventStore(path) as other:
+        store.write_soon(event("ended"))
+        assert await other.recent() == []
+        await store.write(event("next"))
+        assert targets(await other.recent()) == ["ended", "next"]
+
+
+async def test_what_ended_is_stored_after_a_moment_if_nothing_follows(path: Path) -> None:
+    async with EventStore(path) as store, EventStore(path) as other, asyncio.timeout(10):
+        store.write_soon(event("a"))
+        store.write_soon(event("b"))
+        while targets(await other.recent()) != ["a", "b"]:
+            await asyncio.sleep(0.01)
+
+
+async def test_who_reads_the_store_that_wrote_misses_nothing(path: Path) -> None:
+    async with EventStore(path) as store:
+        store.write_soon(event("ended"))
+        assert targets(await store.recent()) == ["ended"]
+
+
+async def test_closing_stores_what_was_to_be_stored_soon(path: Path, power_store: EventStore) -> None:
+    async with EventStore(path) as store:
+        store.write_soon(event("ended"))
+    async with EventStore(path) as again:
+        assert targets(await again.recent()) == ["ended"]
+    power_store.write_soon(event("ended"))
+    await power_store.write(event("next"))
+    assert targets(await power_store.recent())[-2:] == ["ended", "next"]
+
+
+async def test_while_the_store_takes_nothing_what_ended_is_kept_up_to_a_bound(
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("garrison.monitor.writer.MAX_HELD", 3)
+    monkeypatch.setattr("garrison.monitor.writer.SOON", 0.0)
+    hidden = path.with_name("elsewhere.db")
+    async with EventStore(path) as store:
+        path.rename(hidden)
+        for name in "abc":
+            store.write_soon(event(name))
+        with pytest.raises(EventStoreError, match="takes none"):
+            store.write_soon(event("d"))
+        with pytest.raises(EventStoreError, match="gone"):
+            await store.write(event("refused"))
+        async with asyncio.timeout(10):
+            while "3 events wait" not in caplog.text:
+                await asyncio.sleep(0.001)
+        hidden.rename(path)
+        await store.write(event("next"))
+        assert {"a", "b", "c", "next"} <= set(targets(await store.recent()))
+
+
 async def test_nothing_is_written_before_opening_or_after_closing(path: Path) -> None:
     store = EventStore(path)
     with pytest.raises(EventStoreError, match="not open"):
         await store.write(event())
+    with pytest.raises(EventStoreError, match="not open"):
+        store.write_soon(event())
     await store.open()
     await store.aclose()
     with pytest.raises(EventStoreError, match="not open"):

@@ -110,6 +110,9 @@ class EventSink(Protocol):
     async def write(self, event: Event) -> None:
         """Store `event` durably. Raises `EventStoreError` when that can't be done."""
 
+    def write_soon(self, event: Event) -> None:
+        """Take `event` to store it a moment later, without waiting. Raises `EventStoreError` when it can't be taken."""
+
 
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
@@ -132,12 +135,25 @@ async def emit(sink: EventSink, event: Event, clock: Clock = system_clock) -> No
     Raises:
         EventStoreError: it is not durable; refuse what it was about.
     """
-    await sink.write(event if event.time and _is_clean(event) else _cleaned(event, clock))
+    await sink.write(_clean(event, clock))
+
+
+def emit_soon(sink: EventSink, event: Event, clock: Clock = system_clock) -> None:
+    """The same for what tells how an act ended: nothing is left to refuse, so nobody waits until it is durable.
+
+    Raises:
+        EventStoreError: it won't be stored.
+    """
+    sink.write_soon(_clean(event, clock))
+
+
+def _clean(event: Event, clock: Clock) -> Event:
+    return event if event.time and _is_clean(event) else _cleaned(event, clock)
 
 
 def _is_clean(event: Event) -> bool:
     """Whether nothing in `event` needs cleaning, as is usual; one look at all of its texts is enough to say so."""
-    texts = "".join((event.correlation_id, event.subject, event.client_id, event.address, event.target, event.reason))
+    texts = f"{event.correlation_id}{event.subject}{event.client_id}{event.address}{event.target}{event.reason}"
     if len(texts) > MAX_TEXT or not (texts.isascii() and texts.isprintable()):
         return False
     return all(name.isidentifier() and not isinstance(value, str) for name, value in event.detail.items())
@@ -162,4 +178,7 @@ class NullSink:
     """Keeps nothing; for tests and for tools that guard nobody."""
 
     async def write(self, event: Event) -> None:
+        """Forget `event`."""
+
+    def write_soon(self, event: Event) -> None:
         """Forget `event`."""

@@ -1,10 +1,11 @@
 """Every decision is an event, durable before it takes effect: what can't be recorded is not done."""
 
 import logging
+from collections.abc import Mapping
 
 from garrison.base.clock import Clock
 from garrison.base.errors import EventStoreError
-from garrison.base.events import Event, EventSink, Kind, Scalar, emit
+from garrison.base.events import Event, EventSink, Kind, Scalar, emit, emit_soon
 from garrison.guard.refusal import Refusal, Unavailable
 from garrison.guard.types import Call
 
@@ -27,26 +28,25 @@ class Audit:
         """Raises `Unavailable` when it can't be recorded."""
         await self._record(call, refusal.kind, refusal.reason, status=refusal.status)
 
-    async def finished(self, call: Call, *, status: int, size: int, seconds: float, failure: str) -> None:
+    def finished(self, call: Call, *, status: int, size: int, seconds: float, failure: str) -> None:
         """The call has happened, so nothing is left to refuse: a lost event goes to the log."""
         try:
-            await self._write(
-                call, Kind.CALL_FINISHED, failure, {"status": status, "bytes": size, "seconds": round(seconds, 6)}
-            )
+            detail = {"status": status, "bytes": size, "seconds": round(seconds, 6)}
+            emit_soon(self._events, self._event(call, Kind.CALL_FINISHED, failure, detail), self._clock)
         except EventStoreError:
             _log.exception("event lost: call %s finished with status %d", call.request.correlation_id, status)
 
     async def _record(self, call: Call, kind: Kind, reason: str = "", **detail: Scalar) -> None:
         try:
-            await self._write(call, kind, reason, detail)
+            await emit(self._events, self._event(call, kind, reason, detail), self._clock)
         except EventStoreError as error:
             raise Unavailable(
                 "The call could not be recorded, so it was not made.", reason=str(error), retry_after=RETRY_AFTER
             ) from error
 
-    async def _write(self, call: Call, kind: Kind, reason: str, detail: dict[str, Scalar]) -> None:
+    def _event(self, call: Call, kind: Kind, reason: str, detail: Mapping[str, Scalar]) -> Event:
         token = call.caller.token if call.caller else None
-        event = Event(
+        return Event(
             kind=kind,
             correlation_id=call.request.correlation_id,
             subject=token.subject if token else "",
@@ -57,4 +57,3 @@ class Audit:
             detail=detail,
             time=self._clock(),
         )
-        await emit(self._events, event, self._clock)

@@ -38,7 +38,8 @@ from garrison.oauth import scope as scope_rfc6749
 MAX_BODY = 1 << 20
 BODY_TIMEOUT = 30.0
 AFTERMATH_TIMEOUT = 5.0
-"""Seconds for what remains to be written down after a call that was cancelled."""
+"""Seconds for what remains to be charged after a call that was cancelled."""
+_CUT_SHORT = "the call did not end"
 SUBSCRIBE = "subscriptions/listen"
 
 _log = logging.getLogger(__name__)
@@ -177,24 +178,18 @@ class Guard:
             await self._app(inner, inbound.receive, self._outbound(call, caller, watch.send))
             if inbound.expired:
                 await watch.end()
-            await self._finish(call, caller, watch, started, "")
         except BaseException as error:
-            ended = isinstance(error, Exception)
-            failure = f"the app raised {type(error).__name__}" if ended else "the call did not end"
-            with anyio.move_on_after(AFTERMATH_TIMEOUT, shield=True) as aftermath:
-                await self._finish(call, caller, watch, started, failure)
-            if aftermath.cancelled_caught:
-                _log.error("event lost: the end of call %s could not be written in time", call.request.correlation_id)
+            raised = isinstance(error, Exception)
+            self._record_end(call, watch, started, f"the app raised {type(error).__name__}" if raised else _CUT_SHORT)
+            with anyio.move_on_after(AFTERMATH_TIMEOUT, shield=True):
+                await limit.settle(self._limiter, caller, watch.tokens)
             raise
+        self._record_end(call, watch, started, "")
+        await limit.settle(self._limiter, caller, watch.tokens)
 
-    async def _finish(self, call: Call, caller: Caller, watch: ResponseWatch, started: float, failure: str) -> None:
-        """Charges and records what a call came to; cut short by a cancellation, it may be asked for again."""
-        if not call.settled:
-            await limit.settle(self._limiter, caller, watch.tokens)
-            call.settled = True
-        await self._audit.finished(
-            call, status=watch.status, size=watch.size, seconds=self._clock() - started, failure=failure
-        )
+    def _record_end(self, call: Call, watch: ResponseWatch, started: float, failure: str) -> None:
+        seconds = self._clock() - started
+        self._audit.finished(call, status=watch.status, size=watch.size, seconds=seconds, failure=failure)
 
     def _outbound(self, call: Call, caller: Caller, send: Send) -> Send:
         if not self._filter_lists or not lists.concerns(call):

@@ -39,7 +39,7 @@ class Identity:
         }
 
     def _access_token(self, caller: Caller, scopes: list[str]) -> AccessToken:
-        """The SDK ties sessions and requestState to client, iss and sub. Made anew each time: a tool could change it."""
+        """The SDK ties sessions and requestState to client, iss, sub. Made anew for each call: tools may change it."""
         return _access_token_type()(
             token=caller.fingerprint,
             client_id=caller.token.client_id,

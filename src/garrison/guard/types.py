@@ -114,7 +114,6 @@ class Call:
     caller: Caller | None = None
     session_id: str | None = None
     message: Message | None = None
-    settled: bool = False
 
     @property
     def target(self) -> str:

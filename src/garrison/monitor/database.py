@@ -53,7 +53,7 @@ def open_for_reading(path: Path, busy_timeout: float) -> sqlite3.Connection:
 def identify(path: Path) -> FileIdentity | None:
     """Which file `path` names now; None if it names none."""
     try:
-        status = os.lstat(path)  # noqa: PTH116  once an event, and three times as fast
+        status = os.lstat(path)
     except OSError:
         return None
     return status.st_dev, status.st_ino

@@ -7,6 +7,8 @@ does the copying of the write-ahead log into the file, which does wait for the d
 
 import sqlite3
 import threading
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from garrison.monitor.database import FileIdentity, failed, gone, identify
@@ -28,24 +30,36 @@ class Direct:
         self._connection.execute("PRAGMA wal_autocheckpoint = 0")
         self._since_checkpoint = 0
 
-    def write(self, row: Row) -> bool:
-        """Whether `row` is stored; False when the file is locked, and somebody who can wait must do it.
+    def write(self, rows: Sequence[Row]) -> bool:
+        """Whether `rows` are stored, all of them; False when the file is locked, and somebody who can wait must do it.
 
         Raises:
             EventStoreError: it can't be stored.
         """
         with self._lock:
             try:
-                self._connection.execute(INSERT, row)
-            except sqlite3.OperationalError as error:
+                self._insert(rows)
+            except sqlite3.Error as error:
+                self._roll_back()
                 if error.sqlite_errorcode in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
                     return False
-                raise failed(error) from error
-            except sqlite3.Error as error:
                 raise failed(error) from error
         if identify(self._path) != self._identity:  # SQLite writes on into a file that was deleted
             raise gone(self._path)
         return True
+
+    def _insert(self, rows: Sequence[Row]) -> None:
+        if len(rows) == 1:
+            self._connection.execute(INSERT, rows[0])
+            return
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._connection.executemany(INSERT, rows)
+        self._connection.execute("COMMIT")
+
+    def _roll_back(self) -> None:
+        with suppress(sqlite3.Error):  # SQLite may have rolled back by itself, as it does when the disk is full
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
 
     def checkpoint_is_due(self) -> bool:
         """True once in `CHECKPOINT_EVENTS` calls."""

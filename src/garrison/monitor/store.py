@@ -91,6 +91,16 @@ class EventStore:
         if waiting is not None:
             await waiting
 
+    def write_soon(self, event: Event) -> None:
+        """Store `event` within a moment (writer.SOON), or with the next one: for what tells how an act ended.
+
+        Raises:
+            EventStoreError: it won't be.
+        """
+        if self._writer is None:
+            raise EventStoreError("The event store is not open.")
+        self._writer.submit_soon(to_row(event, event.time or self._clock()))
+
     async def recent(
         self, limit: int = 50, *, kinds: Collection[Kind] | None = None, cursor: int | None = None
     ) -> list[Event]:
@@ -139,6 +149,8 @@ class EventStore:
         return [(row[0], from_row(row[1:])) for row in rows]
 
     async def _select(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        if self._writer is not None:
+            self._writer.flush()
         try:
             return await asyncio.to_thread(self._select_now, statement, values)
         except sqlite3.Error as error:

@@ -4,9 +4,13 @@ Where durable means "survives a power cut", one thread writes with group commit:
 whatever is queued meanwhile goes into the next transaction together, so the wait is shared by all who write at the
 time. Where it means "survives the process", events are written at once (direct.py), and the thread takes what would
 have to wait.
+
+What only tells how a thing ended may be stored a moment later (`submit_soon`): it goes into the next event's
+transaction, which costs a third of one of its own.
 """
 
 import asyncio
+import logging
 import queue
 import sqlite3
 import threading
@@ -20,14 +24,20 @@ from garrison.monitor.database import Durability, failed, gone, identify, open_f
 from garrison.monitor.direct import Direct
 from garrison.monitor.rows import INSERT, Row
 
+SOON = 0.05
+"""Seconds that an event of `submit_soon` is kept in memory at most."""
+MAX_HELD = 1000
 _MAX_BATCH = 1000
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    row: Row
-    answer: asyncio.Future[None]
-    loop: asyncio.AbstractEventLoop
+    """Rows, and who asks what became of them; nobody does of those that were to be stored soon."""
+
+    rows: Sequence[Row]
+    answer: asyncio.Future[None] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,7 @@ class Writer:
         self._connection, self._identity = open_for_writing(path, busy_timeout, fsync=durability == "power")
         self._direct = Direct(path, self._identity) if durability == "process" else None
         self._queue: queue.SimpleQueue[_Waiting | _Checkpoint | None] = queue.SimpleQueue()
+        self._held: list[Row] = []
         self._gate = threading.Lock()  # nothing enters the queue after the None that ends it
         self._closed = False
         self.healthy = True
@@ -60,22 +71,53 @@ class Writer:
             EventStoreError: the writer is closed. The future raises it when the commit failed.
         """
         with self._gate:
-            if self._closed:
-                raise EventStoreError("The event store is closed.")
-            if self._written_at_once(row):
-                return None
-            loop = asyncio.get_running_loop()
-            answer: asyncio.Future[None] = loop.create_future()
-            self._queue.put(_Waiting(row, answer, loop))
+            self._check_open()
+            rows = [*self._held, row]
+            answer = None
+            if not self._written_at_once(rows):
+                answer = asyncio.get_running_loop().create_future()
+                self._queue.put(_Waiting(rows, answer))
+            self._held.clear()
         return answer
 
-    def _written_at_once(self, row: Row) -> bool:
+    def submit_soon(self, row: Row) -> None:
+        """Have `row` stored together with the next one, or after `SOON` seconds; what then fails goes to the log.
+
+        Raises:
+            EventStoreError: the writer is closed, or has been able to store nothing for long.
+        """
+        with self._gate:
+            self._check_open()
+            if len(self._held) >= MAX_HELD:
+                raise EventStoreError(f"{MAX_HELD} events wait for a store that takes none.")
+            if not self._held:
+                asyncio.get_running_loop().call_later(SOON, self.flush)
+            self._held.append(row)
+
+    def flush(self) -> None:
+        """Store what `submit_soon` holds; what can't be stored is held on to, for the next time."""
+        with self._gate:
+            if not self._held or self._closed:
+                return
+            try:
+                if not self._written_at_once(self._held):
+                    self._queue.put(_Waiting(tuple(self._held), None))
+            except EventStoreError as error:
+                _log.error("%d events wait to be stored: %s", len(self._held), error.message)
+            else:
+                self._held.clear()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EventStoreError("The event store is closed.")
+
+    def _written_at_once(self, rows: Sequence[Row]) -> bool:
         if self._direct is None:
             return False
         if self._direct.checkpoint_is_due():
             self._queue.put(_Checkpoint())
         try:
-            written = self._direct.write(row)
+            written = self._direct.write(rows)
         except EventStoreError:
             self.healthy = False
             raise
@@ -87,6 +129,7 @@ class Writer:
         with self._gate:
             if not self._closed:
                 self._closed = True
+                self._queue.put(_Waiting(self._held, None))
                 self._queue.put(None)
         self._thread.join()
         if self._direct is not None:
@@ -101,7 +144,7 @@ class Writer:
             going_on = None not in batch
             waiting = [one for one in batch if isinstance(one, _Waiting)]
             if waiting:
-                failure = self._commit([one.row for one in waiting])
+                failure = self._commit([row for one in waiting for row in one.rows])
                 self.healthy = failure is None
                 _answer(waiting, failure)
             if any(isinstance(one, _Checkpoint) for one in batch):
@@ -134,8 +177,12 @@ class Writer:
 
 def _answer(waiting: Sequence[_Waiting], failure: EventStoreError | None) -> None:
     """Answer all that wait, with one wake-up per event loop."""
-    for loop in {one.loop for one in waiting}:
-        answers = [one.answer for one in waiting if one.loop is loop]
+    unheard = sum(len(one.rows) for one in waiting if one.answer is None)
+    if failure is not None and unheard:
+        _log.error("%d events lost: %s", unheard, failure.message)
+    asking = [one.answer for one in waiting if one.answer is not None]
+    for loop in {answer.get_loop() for answer in asking}:
+        answers = [answer for answer in asking if answer.get_loop() is loop]
         with suppress(RuntimeError):  # the loop has ended, and who waited on it with it
             loop.call_soon_threadsafe(_settle, answers, failure)
 
