@@ -35,7 +35,8 @@ test: $(STAMP) services  ## every test, with branch coverage
 	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term --dist=loadgroup
 
 bench: $(STAMP)  ## what the guard costs, as ratios in one run
-	@FASTMCP_LOG_ENABLED=false $(BIN)/python bench/guard.py
+	@FASTMCP_LOG_ENABLED=false $(BIN)/python -m bench.guard
+	@$(BIN)/python -m bench.throughput
 
 check: $(STAMP)  ## style, types, layers and documentation
 	@$(BIN)/ruff check .

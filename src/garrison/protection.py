@@ -9,6 +9,7 @@
 """
 
 import contextlib
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from garrison.base.errors import GarrisonError, UsageError
 from garrison.base.events import Event, EventSink, Kind, emit, new_correlation_id
 from garrison.base.fetch import Fetcher
 from garrison.base.files import make_private_folder
+from garrison.config import server_settings
 from garrison.content.schema import ToolSchemas
 from garrison.guard.guard import Guard
 from garrison.guard.policy import Policy
@@ -112,7 +114,7 @@ def protect(
         issuer: the authorization servers whose tokens are believed.
         schemas: the tools' argument schemas; needed for an ASGI application only, the others are asked.
         home: the state folder: the secret and the events are kept there, and `ca.pem` is trusted.
-        limits: budgets per caller.
+        limits: budgets per caller; by default what garrison.toml in `home` and the environment say.
 
     Raises:
         UsageError: `server` is none of these, or its schemas are missing.
@@ -124,11 +126,19 @@ def protect(
         place = Home(Path(home))
         make_private_folder(place.folder)
         place.make_secret()
+        settings = server_settings(place.folder, os.environ)
         found = await declared()
         async with (
-            EventStore(place.events) as events,
+            EventStore(place.events, durability=settings.durability) as events,
             guarded(
-                app, policy, found, resource=resource, issuer=issuer, events=events, home=place, limits=limits
+                app,
+                policy,
+                found,
+                resource=resource,
+                issuer=issuer,
+                events=events,
+                home=place,
+                limits=limits or settings.limits,
             ) as guard,
         ):
             yield guard
