@@ -174,3 +174,20 @@ def test_the_front_door_names_only_what_there_is() -> None:
     assert all(getattr(garrison, name) for name in garrison.__all__)
     with pytest.raises(AttributeError, match="attic"):
         _ = garrison.attic
+
+
+@pytest.mark.parametrize("said", ["file", "environment", "argument"])
+async def test_budgets_come_from_the_argument_the_environment_or_the_file_in_this_order(
+    issuer: Issuer, resource: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    (tmp_path / "garrison.toml").write_text("[limits]\nrequests_per_minute = 2\n")
+    if said != "file":
+        monkeypatch.setenv("RATE_LIMIT_REQUESTS_PER_MINUTE", "3")
+    limits = LimitSettings(requests_per_minute=4) if said == "argument" else None
+    app = protect(fastmcp_server(), POLICY, resource=resource, issuer=issuer.url, home=tmp_path, limits=limits)
+    statuses = []
+    async with served(app, resource), httpx2.AsyncClient(trust_env=False) as http:
+        headers = {"authorization": f"Bearer {issuer.mint('math:use', audience=resource)}"}
+        for _ in range(5):
+            statuses.append((await http.delete(resource, headers=headers)).status_code)
+    assert statuses.index(429) == {"file": 2, "environment": 3, "argument": 4}[said]
