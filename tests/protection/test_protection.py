@@ -185,9 +185,7 @@ async def test_budgets_come_from_the_argument_the_environment_or_the_file_in_thi
         monkeypatch.setenv("RATE_LIMIT_REQUESTS_PER_MINUTE", "3")
     limits = LimitSettings(requests_per_minute=4) if said == "argument" else None
     app = protect(fastmcp_server(), POLICY, resource=resource, issuer=issuer.url, home=tmp_path, limits=limits)
-    statuses = []
     async with served(app, resource), httpx2.AsyncClient(trust_env=False) as http:
         headers = {"authorization": f"Bearer {issuer.mint('math:use', audience=resource)}"}
-        for _ in range(5):
-            statuses.append((await http.delete(resource, headers=headers)).status_code)
+        statuses = [(await http.delete(resource, headers=headers)).status_code for _ in range(5)]
     assert statuses.index(429) == {"file": 2, "environment": 3, "argument": 4}[said]
