@@ -14,8 +14,8 @@ from garrison.oauth.errors import InvalidScope, InvalidToken
 TYPE = "at+jwt"
 MAX_LEEWAY = 60
 _FAR_FUTURE = 1e15  # beyond it a float no longer counts seconds exactly
-_ID_TOKEN_CLAIMS = ("nonce", "at_hash", "c_hash", "s_hash")
-"""OpenID Connect Core §2 and §3.3.2.11: what only ID tokens have."""
+_OTHERS_CLAIMS = ("nonce", "at_hash", "c_hash", "s_hash", "events")
+"""What only ID tokens (OpenID Connect Core §2, §3.3.2.11) and security events such as logout tokens (RFC 8417) have."""
 _ACCESS_TOKEN_USES = ("access", "access_token")
 
 
@@ -83,8 +83,8 @@ def check_kind(claims: Mapping[str, Any]) -> None:
     Raises:
         InvalidToken: it is of another kind.
     """
-    if any(name in claims for name in _ID_TOKEN_CLAIMS):
-        raise InvalidToken("the token is not an access token (it has claims of an ID token)")
+    if any(name in claims for name in _OTHERS_CLAIMS):
+        raise InvalidToken("the token is not an access token (it has claims of another kind)")
     typ, use = claims.get("typ", "Bearer"), claims.get("token_use", "access")
     if str(typ).lower() != "bearer" or use not in _ACCESS_TOKEN_USES:
         raise InvalidToken("the token is not an access token (by its own claims)")
