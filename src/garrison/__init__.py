@@ -11,14 +11,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from garrison.clients.session import Session, connect
     from garrison.guard.guard import Guard
+    from garrison.guard.issuers import Introspection, Issuer
     from garrison.guard.policy import Policy, Rule, needs
     from garrison.limits.settings import LimitSettings
     from garrison.protection import protect
 
-__all__ = ["Guard", "LimitSettings", "Policy", "Rule", "Session", "connect", "needs", "protect"]
+__all__ = [
+    "Guard",
+    "Introspection",
+    "Issuer",
+    "LimitSettings",
+    "Policy",
+    "Rule",
+    "Session",
+    "connect",
+    "needs",
+    "protect",
+]
 
 _HOMES = {
     "Guard": "garrison.guard.guard",
+    "Introspection": "garrison.guard.issuers",
+    "Issuer": "garrison.guard.issuers",
     "LimitSettings": "garrison.limits.settings",
     "Policy": "garrison.guard.policy",
     "Rule": "garrison.guard.policy",

@@ -24,6 +24,7 @@ from garrison.base.files import make_private_folder
 from garrison.config import server_settings
 from garrison.content.schema import ToolSchemas
 from garrison.guard.guard import Guard
+from garrison.guard.issuers import Issuer
 from garrison.guard.policy import Policy
 from garrison.home import Home
 from garrison.limits.limiter import Limiter
@@ -43,7 +44,7 @@ async def guarded(
     schemas: Schemas,
     *,
     resource: str,
-    issuer: str | Sequence[str],
+    issuer: str | Issuer | Sequence[str | Issuer],
     events: EventSink,
     home: Home,
     limits: LimitSettings | None = None,
@@ -100,7 +101,7 @@ def protect(
     policy: Policy,
     *,
     resource: str,
-    issuer: str | Sequence[str],
+    issuer: str | Issuer | Sequence[str | Issuer],
     schemas: Schemas | None = None,
     home: Path | str = ".garrison",
     limits: LimitSettings | None = None,
@@ -111,7 +112,7 @@ def protect(
         server: a FastMCP server, an MCP SDK server (`MCPServer`), or any ASGI application that speaks MCP.
         policy: who may do what.
         resource: the server's public URL, with the path that it is served at.
-        issuer: the authorization servers whose tokens are believed.
+        issuer: the authorization servers whose tokens are believed, by their addresses or as `Issuer` describes them.
         schemas: the tools' argument schemas; needed for an ASGI application only, the others are asked.
         home: the state folder: the secret and the events are kept there, and `ca.pem` is trusted.
         limits: budgets per caller; by default what garrison.toml in `home` and the environment say.

@@ -12,7 +12,7 @@ from joserfc import jws
 from joserfc.jwk import ECKey
 
 from garrison.base.events import Kind
-from garrison.guard import authenticate, keys
+from garrison.guard import authenticate, keys, verify
 from garrison.oauth import challenge, jwks
 from tests.guard.world import KEY, RESOURCE, World, call
 
@@ -111,8 +111,8 @@ async def test_an_expired_token_is_refused(world: World, age: int) -> None:
 
 
 async def test_the_leeway_is_at_most_a_minute(world: World) -> None:
-    assert authenticate.LEEWAY <= 60
-    token = world.mint(now=world.clock() - 900 - authenticate.LEEWAY + 1, lifetime=900)
+    assert verify.LEEWAY <= 60
+    token = world.mint(now=world.clock() - 900 - verify.LEEWAY + 1, lifetime=900)
     assert (await world.client(token=token).post("/mcp", **call())).status_code == 200
 
 
@@ -179,7 +179,7 @@ async def test_a_remembered_token_still_expires(world: World) -> None:
     token = world.mint(lifetime=20)
     client = world.client(token=token)
     assert (await client.post("/mcp", **call())).status_code == 200
-    world.clock.now += 20 + authenticate.LEEWAY
+    world.clock.now += 20 + verify.LEEWAY
     assert (await client.post("/mcp", **call())).status_code == 401
 
 
@@ -197,7 +197,7 @@ async def test_a_token_is_remembered_for_a_minute_and_no_longer(world: World, mo
     client = world.client()
     assert (await client.post("/mcp", **call())).status_code == 200
     world.issuer.down = True
-    world.clock.now += authenticate.REMEMBERED_FOR - 1
+    world.clock.now += verify.REMEMBERED_FOR - 1
     assert (await client.post("/mcp", **call())).status_code == 200
     world.clock.now += 1
     assert (await client.post("/mcp", **call())).status_code == 503

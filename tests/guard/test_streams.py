@@ -1,7 +1,9 @@
 """Answers that stream, connections that break, and bytes that no client library would send."""
 
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -10,14 +12,22 @@ import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from garrison.base.events import Kind
-from garrison.guard.authenticate import LEEWAY
+from garrison.guard import authenticate, introspect, verify
+from garrison.guard.issuers import Introspection, Issuer
+from garrison.guard.types import Request
+from garrison.guard.verify import LEEWAY
 from tests.guard.world import World, asgi, call, free_listener, modern, serving
 
+STREAMS = pytest.mark.parametrize(
+    ("method", "request_"),
+    [("GET", {}), ("POST", modern("subscriptions/listen", {"notifications": {"toolsListChanged": True}}))],
+    ids=["GET", "listen"],
+)
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
 
 
 @asynccontextmanager
-async def guarded(world: World, app: ASGIApp) -> AsyncIterator[str]:
+async def guarded(world: World, app: ASGIApp, **changes: Any) -> AsyncIterator[str]:
     """`app` behind a guard, served by uvicorn; gives the address of its MCP endpoint."""
     listener = free_listener()
     url = f"http://localhost:{listener.getsockname()[1]}/mcp"
@@ -30,7 +40,7 @@ async def guarded(world: World, app: ASGIApp) -> AsyncIterator[str]:
         else:
             await app(scope, receive, send)
 
-    async with serving(world.guard(with_lifespan, resource=url), listener):
+    async with serving(world.guard(with_lifespan, resource=url, **changes), listener):
         yield url
 
 
@@ -90,11 +100,7 @@ async def waits_for_the_end(scope: Scope, receive: Receive, send: Send) -> None:
         pass
 
 
-@pytest.mark.parametrize(
-    ("method", "request_"),
-    [("GET", {}), ("POST", modern("subscriptions/listen", {"notifications": {"toolsListChanged": True}}))],
-    ids=["GET", "listen"],
-)
+@STREAMS
 async def test_a_stream_of_notifications_ends_with_its_token(
     world: World, method: str, request_: dict[str, Any]
 ) -> None:
@@ -103,6 +109,74 @@ async def test_a_stream_of_notifications_ends_with_its_token(
             response = await client.request(method, url, **request_)
         assert response.text == "data: 1\n\n"
         assert (await world.events.next_of(Kind.CALL_FINISHED)).reason == ""
+
+
+@STREAMS
+async def test_a_stream_of_notifications_ends_soon_after_its_token_was_revoked(
+    world: World, method: str, request_: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "REVOKED_WITHIN", 60.1)
+    monkeypatch.setattr(authenticate, "RENEWED_BEFORE", 60)  # so that the stream asks ten times a second, and patiently
+    monkeypatch.setattr(introspect, "ANSWER_WITHIN", 60)
+    issuer = Issuer(world.issuer.url, introspection=Introspection("guard", "secret"))
+    async with guarded(world, waits_for_the_end, issuer=issuer) as url, httpx2.AsyncClient() as client:
+        token = world.mint(audience=url)
+        world.issuer.describe(token, aud=url)
+        client.headers["authorization"] = f"Bearer {token}"
+        with anyio.fail_after(30):
+            async with client.stream(method, url, **request_) as response:
+                chunks = response.aiter_raw()
+                assert await anext(chunks) == b"data: 1\n\n"
+                for times in (2, 3):  # it is asked about again, and stays open while it is good
+                    world.clock.now += 60.1
+                    while len(world.issuer.introspected) < times:
+                        await anyio.sleep(0.005)
+                assert Kind.CALL_FINISHED not in world.events.kinds()
+                del world.issuer.alive[token]
+                world.clock.now += 60.1
+                assert [chunk async for chunk in chunks] == []
+        assert (await world.events.next_of(Kind.CALL_FINISHED)).reason == ""
+
+
+async def test_an_open_stream_asks_early_enough_to_end_in_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 0 < authenticate.RENEWED_BEFORE < verify.REVOKED_WITHIN
+    monkeypatch.setattr(verify, "REVOKED_WITHIN", 65)
+    monkeypatch.setattr(authenticate, "RENEWED_BEFORE", 60)
+    monkeypatch.setattr(introspect, "ANSWER_WITHIN", 60)
+    world.issuer.describe(token := world.mint())
+    lease = await leased(world, token)
+    for passed, times, expected in [(0, 1, 5), (1, 1, 4), (3.5, 1, 0.5), (0.5, 2, 5), (100, 3, 5)]:
+        world.clock.now += passed
+        assert await lease() == expected
+        assert len(world.issuer.introspected) == times
+    del world.issuer.alive[token]
+    world.clock.now += 5
+    assert await lease() == 0
+
+
+async def leased(world: World, token: str) -> Callable[[], Awaitable[float]]:
+    """The lease of a stream that is open for the bearer of `token`."""
+    guard = world.guard(issuer=Issuer(world.issuer.url, introspection=Introspection("guard", "secret")))
+    headers = [(b"authorization", f"Bearer {token}".encode())]
+    request = Request.of({"type": "http", "method": "GET", "path": "/mcp", "headers": headers})
+    return partial(guard._authenticate.lease, request, await guard._authenticate(request))
+
+
+@pytest.mark.parametrize("opaque", [True, False], ids=["opaque", "JWT"])
+async def test_an_open_stream_ends_when_the_issuer_does_not_answer_in_time(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, opaque: bool
+) -> None:
+    monkeypatch.setattr(introspect, "ANSWER_WITHIN", 60)
+    world.issuer.describe(token := "opaque" if opaque else world.mint())
+    lease = await leased(world, token)
+    monkeypatch.setattr(authenticate, "RENEWED_BEFORE", 0.05)
+    world.issuer.held = threading.Event()
+    world.clock.now += verify.REVOKED_WITHIN
+    with anyio.fail_after(5):
+        assert await lease() == 0
+    world.issuer.held.set()
+    monkeypatch.setattr(authenticate, "RENEWED_BEFORE", 4)
+    assert await lease() > 0
 
 
 async def test_a_stream_that_never_began_has_no_end(world: World) -> None:

@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl
 
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
 import httpx2
 import uvicorn
+from joserfc import jws
 from mcp.shared.inbound import NAME_BEARING_METHODS
 from mcp_types import CLIENT_CAPABILITIES_META_KEY, PROTOCOL_VERSION_META_KEY
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -42,6 +44,7 @@ SECRET = bytes(range(32))
 SCOPE = "customer:read ticket:create security:read"
 KEY = jwks.new_signing_key("ES256")
 MODERN = "2026-07-28"
+INTROSPECT = "/introspect"
 SCHEMA = {
     "type": "object",
     "properties": {"customer_id": {"type": "string", "pattern": "^[A-Z0-9]{5,10}$"}, "note": {"type": "string"}},
@@ -70,6 +73,12 @@ async def others_have_run() -> None:
     """Returns when every task that waits for no clock, thread or socket has come as far as it can."""
     for _ in range(100):
         await anyio.lowlevel.checkpoint()
+
+
+class _AnyHeader(jws.JWSRegistry):
+    """Signs whatever header a test wants."""
+
+    max_header_length = 1 << 20
 
 
 class HeldClock:
@@ -161,7 +170,11 @@ class IssuerHost:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         name = next(part for part in scope["path"].split("/") if part.isdigit())
-        await self.issuers[name].answer(scope["path"].replace(f"/{name}", ""), send)
+        path = scope["path"].replace(f"/{name}", "")
+        if path == INTROSPECT:
+            await self.issuers[name].introspect(dict(scope["headers"]), await _whole_body(receive), send)
+        else:
+            await self.issuers[name].answer(path, send)
 
 
 @dataclass
@@ -176,6 +189,9 @@ class Issuer:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     key_set: Any = None
     place: str = "/.well-known/oauth-authorization-server"
+    alive: dict[str, Any] = field(default_factory=dict)
+    introspected: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    introspection_status: int = 200
 
     async def asked(self, times: int = 1) -> None:
         """Returns when that many requests have come, of whatever kind."""
@@ -194,8 +210,43 @@ class Issuer:
         await send({"type": "http.response.start", "status": 200 if found else 503, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
+    async def introspect(self, headers: Mapping[bytes, bytes], body: bytes, send: Send) -> None:
+        """RFC 7662: what `alive` says of the token, or that it isn't."""
+        form = dict(parse_qsl(body.decode()))
+        self.fetched.append(INTROSPECT)
+        self.introspected.append((headers[b"authorization"].decode(), form))
+        if self.held:
+            await anyio.to_thread.run_sync(self.held.wait)
+        status = 503 if self.down else self.introspection_status
+        answer = json.dumps(self.alive.get(form["token"], {"active": False})).encode()
+        headers_out = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers_out})
+        await send({"type": "http.response.body", "body": answer})
+
+    def describe(self, token: str, **changes: Any) -> None:
+        """Makes `token` alive, as an opaque one that is meant for the resource."""
+        now = int(time.time())
+        good = {
+            "active": True,
+            "iss": self.url,
+            "sub": "alice",
+            "client_id": "desk",
+            "aud": RESOURCE,
+            "scope": SCOPE,
+            "exp": now + 900,
+            "token_type": "Bearer",
+        }
+        self.alive[token] = {name: value for name, value in {**good, **changes}.items() if value is not None}
+
+    def sign(self, header: Mapping[str, Any], claims: Mapping[str, Any], key: SigningKey = KEY) -> str:
+        """A token with this very header and claims, but for alg and kid, which are the key's unless given."""
+        whole = {"alg": key.alg, "kid": key.kid, **header}
+        registry = _AnyHeader(algorithms=[key.alg], strict_check_header=False)
+        return jws.serialize_compact(whole, json.dumps(claims), key.private, registry=registry)
+
     def _metadata(self) -> dict[str, Any]:
-        return {"issuer": self.url, "jwks_uri": f"{self.url}/jwks", **self.metadata}
+        endpoints = {"jwks_uri": f"{self.url}/jwks", "introspection_endpoint": f"{self.url}{INTROSPECT}"}
+        return {"issuer": self.url, **endpoints, **self.metadata}
 
     def _keys(self) -> Any:
         return jwks.public_set(self.keys) if self.key_set is None else self.key_set

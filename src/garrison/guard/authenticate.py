@@ -1,7 +1,7 @@
 """RFC 6750: who calls, by the bearer token of the Authorization header; RFC 9068 and RFC 8707: was it meant for us.
 
-A token is verified once and then remembered by its SHA-256 for a minute, so that a busy caller costs no signature each
-time, and a key that the issuer takes back is noticed soon.
+A token is verified once and then remembered by its SHA-256 for as long as verify.py says, so that a busy caller costs
+no signature and no question to the issuer each time, and what the issuer takes back is noticed soon.
 """
 
 import hashlib
@@ -11,51 +11,52 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping
 
+import anyio
+
 from garrison.base.clock import Clock
-from garrison.guard.keys import IssuerKeys
 from garrison.guard.refusal import NotAuthenticated, Refusal, TokenRefused
 from garrison.guard.types import Caller, Request
+from garrison.guard.verify import IssuerVerifier, Verified
 from garrison.oauth import access_token, challenge
 from garrison.oauth.access_token import AccessToken
-from garrison.oauth.errors import InvalidToken, UnknownKey
+from garrison.oauth.errors import InvalidToken
 
-LEEWAY = 30
-"""Seconds that the issuer's clock may differ by."""
-REMEMBERED_FOR = 60.0
-"""Seconds that a verified token is believed without looking at its signature again."""
 REMEMBERED_TOKENS = 4096
+RENEWED_BEFORE = 1.0
+"""Seconds before the end of a stream's lease in which it is renewed, or ends."""
 
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
 """RFC 6750 §2.1's b64token; the scheme in any case (RFC 9110 §11.1)."""
+_USUAL = "Bearer "
 
 
 class Authenticator:
     """Turns a request into a `Caller`, or refuses it.
 
     Args:
-        keys: the issuers that are believed, by `iss`.
-        resource: the audience that a token must have.
+        issuers: who is believed, by `iss`.
+        opaque: who is asked about tokens that are no JWTs.
         secret: keys the fingerprints.
         metadata_url, scopes: for the challenge (RFC 9728 §5.1).
     """
 
     def __init__(
         self,
-        keys: Mapping[str, IssuerKeys],
+        issuers: Mapping[str, IssuerVerifier],
+        opaque: IssuerVerifier | None,
         *,
-        resource: str,
         secret: bytes,
         metadata_url: str,
         scopes: str,
         clock: Clock,
     ) -> None:
-        self._keys = keys
-        self._resource = resource
+        self._issuers = issuers
+        self._opaque = opaque
         self._fingerprint_key = hmac.digest(secret, b"garrison token fingerprint", "sha256")
         self._metadata_url = metadata_url
         self._scopes = scopes
         self._clock = clock
-        self._remembered: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
+        self._remembered: OrderedDict[bytes, tuple[float, float, Caller]] = OrderedDict()
 
     async def __call__(self, request: Request) -> Caller:
         """The caller of `request`.
@@ -66,12 +67,32 @@ class Authenticator:
             Refusal: the Authorization header is malformed.
             Unavailable: nobody can tell at the moment.
         """
-        token = self._bearer(request)
-        digest = hashlib.sha256(token.encode("ascii")).digest()
-        if caller := self._recall(digest):
+        header = request.header("authorization")
+        # What follows the usual spelling was well-formed if it is remembered, and is looked at below if it isn't.
+        if header and header.startswith(_USUAL) and (caller := self._recall(_digest(header[len(_USUAL) :]))):
             return caller
+        token = self._bearer(header)
+        return self._recall(_digest(token)) or await self._admit(token)
+
+    async def lease(self, request: Request, caller: Caller) -> float:
+        """Seconds for which what is open for the caller of `request` may stay open; 0 if it must end.
+
+        What is open is open still while the issuer is asked, so it is asked `RENEWED_BEFORE` the end.
+        """
+        token = self._bearer(request.header("authorization"))
+        issuer, is_jwt = self._issuers[caller.token.issuer], access_token.peek_issuer(token) is not None
         try:
-            verified = await self._verify(token)
+            with anyio.fail_after(RENEWED_BEFORE):
+                found = caller.token if is_jwt else None
+                verified = await issuer.ask(token, _digest(token), found, early=RENEWED_BEFORE)
+        except (InvalidToken, Refusal, TimeoutError):
+            return 0.0
+        return max(0.0, verified.until - self._clock() - RENEWED_BEFORE)
+
+    async def _admit(self, token: str) -> Caller:
+        digest = _digest(token)
+        try:
+            verified = await self._verify(token, digest)
         except InvalidToken as error:
             reason = f"{error.description} ({error.detail})" if error.detail else error.description
             raise TokenRefused(
@@ -79,12 +100,11 @@ class Authenticator:
                 reason=reason,
                 headers=self._challenge(error.error, error.description),
             ) from error
-        caller = Caller(verified, principal(verified), self._fingerprint(token))
-        self._remember(digest, caller)
+        caller = Caller(verified.token, principal(verified.token), self._fingerprint(token), verified.asked)
+        self._remember(digest, verified, caller)
         return caller
 
-    def _bearer(self, request: Request) -> str:
-        header = request.header("authorization")
+    def _bearer(self, header: str | None) -> str:
         if header is None or header.partition(" ")[0].lower() != "bearer":
             # Another scheme is no attempt that we understand: RFC 6750 §3.1 wants no error code then.
             raise NotAuthenticated(
@@ -96,35 +116,28 @@ class Authenticator:
             raise Refusal(f"Not understood: {description}.", headers=self._challenge("invalid_request", description))
         return match.group(1)
 
-    async def _verify(self, token: str) -> AccessToken:
+    async def _verify(self, token: str, digest: bytes) -> Verified:
         issuer = access_token.peek_issuer(token)
-        if issuer is None or issuer not in self._keys:
+        if issuer is None and self._opaque:
+            return await self._opaque.verify_opaque(token, digest)
+        if issuer is None or issuer not in self._issuers:
             raise InvalidToken("the token is not of an issuer that is believed here")
-        keys = self._keys[issuer]
-        try:
-            return self._judge(token, issuer, await keys.get())
-        except UnknownKey as unknown:
-            return self._judge(token, issuer, await keys.get(unknown.kid))
-
-    def _judge(self, token: str, issuer: str, keys: Mapping[str, Mapping[str, object]]) -> AccessToken:
-        return access_token.verify(
-            token, keys, issuer=issuer, audience=self._resource, now=self._clock(), leeway=LEEWAY
-        )
+        return await self._issuers[issuer].verify_jwt(token, digest)
 
     def _recall(self, digest: bytes) -> Caller | None:
         found = self._remembered.get(digest)
         if found is None:
             return None
-        until, caller = found
-        if not until - REMEMBERED_FOR <= self._clock() < until:
+        since, until, caller = found
+        if not since <= self._clock() < until:
             del self._remembered[digest]
             return None
         self._remembered.move_to_end(digest)
         return caller
 
-    def _remember(self, digest: bytes, caller: Caller) -> None:
-        until = min(self._clock() + REMEMBERED_FOR, caller.token.expires_at + LEEWAY)
-        self._remembered[digest] = (until, caller)
+    def _remember(self, digest: bytes, verified: Verified, caller: Caller) -> None:
+        self._remembered[digest] = (verified.since, verified.until, caller)
+        self._remembered.move_to_end(digest)
         if len(self._remembered) > REMEMBERED_TOKENS:
             self._remembered.popitem(last=False)
 
@@ -136,6 +149,10 @@ class Authenticator:
             error=error, error_description=description, scope=self._scopes or None, resource_metadata=self._metadata_url
         )
         return {"www-authenticate": rendered}
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
 
 
 def principal(token: AccessToken) -> str:

@@ -1,13 +1,18 @@
 """What the guard will not start with: each check passes or raises `UsageError`."""
 
+import logging
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from garrison.base.addresses import is_loopback_host
 from garrison.base.errors import UsageError
+from garrison.guard.issuers import Introspection, Issuer
 from garrison.guard.policy import Policy
 from garrison.oauth import resource as resource_rfc8707
+from garrison.oauth.access_token import KNOWN_ALGORITHMS
 from garrison.oauth.errors import InvalidTarget
+
+_log = logging.getLogger(__name__)
 
 MIN_SECRET = 32
 """Bytes."""
@@ -30,16 +35,58 @@ def check_resource(resource: str, *, insecure_http_off_loopback: bool) -> None:
         )
 
 
-def check_issuers(issuers: Sequence[str]) -> None:
-    """Somebody's tokens are believed, and nobody on the way can replace their keys."""
+def check_issuers(issuers: Sequence[Issuer]) -> None:
+    """Somebody's tokens are believed, by keys that nobody on the way can replace, and no two speak for one another."""
     if not issuers:
         raise UsageError("The guard has no issuer.", "Name the authorization server whose tokens it should believe.")
     for issuer in issuers:
-        parts = urlsplit(issuer)
-        if parts.scheme not in {"https", "http"} or not parts.hostname or parts.query or parts.fragment:
-            raise UsageError(f"The issuer {issuer!r} is no address.", "RFC 8414 asks for https without query.")
-        if _is_plain_off_loopback(issuer):
-            raise UsageError(f"The issuer {issuer} is plain http off loopback.", "Use its https address.")
+        _check_issuer(issuer)
+    urls = [issuer.url for issuer in issuers]
+    if len(set(urls)) < len(urls):
+        raise UsageError("An issuer is named twice.", "One entry per issuer says all about its tokens.")
+    if sum(1 for issuer in issuers if issuer.introspection and issuer.introspection.opaque) > 1:
+        raise UsageError(
+            "Several issuers are to be asked about opaque tokens, which don't say whose they are.",
+            "Set opaque=False on all but one: a token is shown to nobody but its own issuer.",
+        )
+
+
+def _check_issuer(issuer: Issuer) -> None:
+    parts = urlsplit(issuer.url)
+    if parts.scheme not in {"https", "http"} or not parts.hostname or parts.query or parts.fragment:
+        raise UsageError(f"The issuer {issuer.url!r} is no address.", "RFC 8414 asks for https without query.")
+    if _is_plain_off_loopback(issuer.url):
+        raise UsageError(f"The issuer {issuer.url} is plain http off loopback.", "Use its https address.")
+    for name in ("token_types", "algorithms", "scope_claims", "client_id_claims"):
+        values = getattr(issuer, name)
+        if isinstance(values, str) or not all(isinstance(value, str) and value for value in values):
+            raise UsageError(f"{name} of the issuer {issuer.url} must be a list of names.")
+    if issuer.audience == "" or not (issuer.token_types or issuer.absent_type_accepted):
+        raise UsageError(f"The issuer {issuer.url} has an empty audience or no token types.")
+    if not issuer.algorithms or not KNOWN_ALGORITHMS.issuperset(issuer.algorithms):
+        raise UsageError(
+            f"The algorithms of the issuer {issuer.url} must be among {', '.join(sorted(KNOWN_ALGORITHMS))}.",
+            "An unsigned token proves nothing, and a symmetric key would be the guard's to sign with.",
+        )
+    if issuer.jwks_uri is not None:
+        _check_endpoint(issuer.jwks_uri, "jwks_uri")
+    if issuer.introspection:
+        _check_introspection(issuer.introspection)
+
+
+def _check_introspection(introspection: Introspection) -> None:
+    if not introspection.client_id or not introspection.client_secret:
+        raise UsageError("Introspection needs client_id and client_secret.", "Register the guard with its issuer.")
+    if introspection.endpoint is not None:
+        _check_endpoint(introspection.endpoint, "introspection endpoint")
+    if introspection.insecure_answers_without_audience_are_believed:
+        _log.warning("insecure: opaque tokens that name no audience are believed; they may be meant for other servers")
+
+
+def _check_endpoint(url: str, name: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in {"https", "http"} or not parts.hostname or _is_plain_off_loopback(url):
+        raise UsageError(f"The {name} {url!r} is no https address.")
 
 
 def check_policy(policy: Policy) -> None:

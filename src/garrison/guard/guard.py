@@ -8,6 +8,7 @@ State lives in locals (`Call`); `self` holds settings and what is shared by desi
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 import anyio
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
@@ -20,18 +21,19 @@ from garrison.content.schema import ToolSchemas
 from garrison.guard import configuration, limit, lists, respond, validate
 from garrison.guard import message as messages
 from garrison.guard.audit import Audit
-from garrison.guard.authenticate import LEEWAY, Authenticator
+from garrison.guard.authenticate import Authenticator
 from garrison.guard.authorize import Authorizer
 from garrison.guard.identity import Identity
 from garrison.guard.inbound import Inbound
 from garrison.guard.inspect import ResponseWatch
-from garrison.guard.keys import IssuerKeys
+from garrison.guard.issuers import Issuer
 from garrison.guard.metadata import Metadata
 from garrison.guard.origin import Origin
 from garrison.guard.policy import Policy
 from garrison.guard.refusal import Broken, Refusal
 from garrison.guard.session import SessionBinding
 from garrison.guard.types import Call, Caller, Request, Scope
+from garrison.guard.verify import LEEWAY, IssuerVerifier
 from garrison.limits.limiter import Limiter
 from garrison.oauth import scope as scope_rfc6749
 
@@ -52,7 +54,8 @@ class Guard:
         app: the MCP server, as an ASGI application that speaks Streamable HTTP at the path of `resource`.
         policy: who may do what; what it doesn't name is denied.
         resource: the server's URL as clients know it; the audience of its tokens (RFC 8707).
-        issuer: the authorization servers whose tokens are believed, each the exact string it calls itself.
+        issuer: the authorization servers whose tokens are believed; a text is the exact string that one calls itself,
+            and its tokens are RFC 9068's.
         events: where decisions are recorded; while it fails, nothing is allowed.
         limiter: budgets by principal.
         schemas: arguments of every tool; a tool without one is denied.
@@ -75,7 +78,7 @@ class Guard:
         policy: Policy,
         *,
         resource: str,
-        issuer: str | Sequence[str],
+        issuer: str | Issuer | Sequence[str | Issuer],
         events: EventSink,
         limiter: Limiter,
         schemas: ToolSchemas,
@@ -89,7 +92,7 @@ class Guard:
         filter_lists: bool = True,
         clock: Clock = system_clock,
     ) -> None:
-        issuers = (issuer,) if isinstance(issuer, str) else tuple(issuer)
+        issuers = [Issuer.of(one) for one in ((issuer,) if isinstance(issuer, str | Issuer) else issuer)]
         configuration.check_resource(resource, insecure_http_off_loopback=insecure_http_off_loopback)
         configuration.check_issuers(issuers)
         configuration.check_policy(policy)
@@ -103,10 +106,12 @@ class Guard:
         self._schemas = schemas
         self._clock = clock
         self._origin = Origin(resource, allowed_hosts, allowed_origins, max_body)
-        self._metadata = Metadata(resource, issuers, policy.scopes())
+        self._metadata = Metadata(resource, [one.url for one in issuers], policy.scopes())
+        verifiers = {one.url: IssuerVerifier(one, resource=resource, fetcher=fetcher, clock=clock) for one in issuers}
+        opaque = next((verifiers[one.url] for one in issuers if one.introspection and one.introspection.opaque), None)
         self._authenticate = Authenticator(
-            {name: IssuerKeys(name, fetcher, clock) for name in issuers},
-            resource=resource,
+            verifiers,
+            opaque,
             secret=secret,
             metadata_url=self._metadata.url,
             scopes=scope_rfc6749.render(policy.scopes()),
@@ -172,7 +177,8 @@ class Guard:
     async def _act(self, scope: Scope, call: Call, caller: Caller, receive: Receive, send: Send) -> None:
         started = self._clock()
         inner = self._identity.forwarded(scope, call, caller)
-        inbound = Inbound(call.message, receive, self._stream_lifetime(call, caller))
+        lease = partial(self._authenticate.lease, call.request, caller) if caller.revocable else None
+        inbound = Inbound(call.message, receive, self._stream_lifetime(call, caller), lease)
         watch = ResponseWatch(send, call.request.correlation_id, lambda sid: self._sessions.bind(sid, caller))
         try:
             await self._app(inner, inbound.receive, self._outbound(call, caller, watch.send))

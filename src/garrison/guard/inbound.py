@@ -1,10 +1,16 @@
 """What the app receives: the body again, byte for byte, and then whatever becomes of the connection."""
 
+import math
+from collections.abc import Awaitable, Callable
+
 import anyio
 from starlette.types import Message as Event
 from starlette.types import Receive
 
 from garrison.guard.types import Message
+
+Lease = Callable[[], Awaitable[float]]
+"""Seconds for which the caller's token is good without asking again; none, if it is good no more."""
 
 
 class Inbound:
@@ -13,15 +19,20 @@ class Inbound:
     Args:
         lifetime: seconds after which the app is told that the client has gone, for an answer that goes on as long as
             the connection does: nobody is told anything on a token that has expired. None for no such end.
+        lease: asked again each time that it ends, for a token that may be revoked before it expires.
 
     Attributes:
         expired: whether that has happened.
     """
 
-    def __init__(self, message: Message | None, receive: Receive, lifetime: float | None) -> None:
+    def __init__(
+        self, message: Message | None, receive: Receive, lifetime: float | None, lease: Lease | None = None
+    ) -> None:
         self._body = message.body if message else None
         self._receive = receive
         self._deadline = None if lifetime is None else anyio.current_time() + lifetime
+        self._lease = lease
+        self._leased_until = -math.inf
         self.expired = False
 
     async def receive(self) -> Event:
@@ -30,7 +41,16 @@ class Inbound:
             return {"type": "http.request", "body": body}
         if self._deadline is None:
             return await self._receive()
-        with anyio.move_on_after(self._deadline - anyio.current_time()):
-            return await self._receive()
+        while until := await self._open_until(self._deadline):
+            with anyio.move_on_after(until - anyio.current_time()):
+                return await self._receive()
         self.expired = True
         return {"type": "http.disconnect"}
+
+    async def _open_until(self, deadline: float) -> float | None:
+        """Until when the stream may stay open as far as is known now; None if it must end."""
+        now = anyio.current_time()
+        if self._lease and now < deadline and now >= self._leased_until:
+            self._leased_until = now + await self._lease()
+        until = min(deadline, self._leased_until) if self._lease else deadline
+        return until if until > now else None

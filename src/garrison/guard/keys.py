@@ -13,8 +13,9 @@ import anyio
 from garrison.base.clock import Clock
 from garrison.base.errors import FetchError
 from garrison.base.fetch import Fetcher
+from garrison.guard.discovery import discover
 from garrison.guard.refusal import Unavailable
-from garrison.oauth import jwks, server_metadata
+from garrison.oauth import jwks
 from garrison.oauth.errors import MetadataError
 
 Keys = Mapping[str, Mapping[str, Any]]
@@ -30,10 +31,15 @@ FETCH_TIMEOUT = 10.0
 
 
 class IssuerKeys:
-    """The keys of one issuer."""
+    """The keys of one issuer.
 
-    def __init__(self, issuer: str, fetcher: Fetcher, clock: Clock) -> None:
+    Args:
+        jwks_uri: where they are; by default where the issuer's metadata says.
+    """
+
+    def __init__(self, issuer: str, fetcher: Fetcher, clock: Clock, *, jwks_uri: str | None = None) -> None:
         self._issuer = issuer
+        self._jwks_uri = jwks_uri
         self._fetcher = fetcher
         self._clock = clock
         self._lock = anyio.Lock()
@@ -92,19 +98,8 @@ class IssuerKeys:
 
     async def _fetch(self) -> Keys:
         """An empty set is an answer too: the issuer believes in none of its keys any more."""
-        document = await self._fetcher.get_json(await self._jwks_uri())
+        uri = self._jwks_uri or (await discover(self._fetcher, self._issuer)).jwks_uri
+        document = await self._fetcher.get_json(uri)
         if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
             raise MetadataError(f"what {self._issuer} names as its key set is none")
         return jwks.by_kid(document)
-
-    async def _jwks_uri(self) -> str:
-        """From the first of the issuer's well-known places that answers; another issuer's document ends the search."""
-        failure = MetadataError(f"no metadata of {self._issuer} was found")
-        for url in server_metadata.well_known_urls(self._issuer):
-            try:
-                document = await self._fetcher.get_json(url)
-            except FetchError as error:
-                failure = MetadataError(str(error))
-                continue
-            return server_metadata.check(document, self._issuer).jwks_uri
-        raise failure

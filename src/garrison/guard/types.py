@@ -69,11 +69,13 @@ class Caller:
         token: the verified claims, not the token itself.
         principal: one fixed-length name for issuer, subject and client together.
         fingerprint: a keyed hash of the token: as distinct as the token, and worthless elsewhere.
+        revocable: whether the issuer is asked again and again whether it has revoked the token.
     """
 
     token: AccessToken
     principal: str
     fingerprint: str = field(repr=False)
+    revocable: bool = False
 
 
 class Shape(StrEnum):

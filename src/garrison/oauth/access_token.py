@@ -8,7 +8,6 @@ only chooses whose keys to use.
 import json
 from base64 import urlsafe_b64decode
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from joserfc import jws
@@ -16,21 +15,32 @@ from joserfc.errors import JoseError, UnsupportedAlgorithmError
 from joserfc.jwk import import_key
 
 from garrison.oauth import scope as scope_rfc6749
-from garrison.oauth.errors import InvalidScope, InvalidToken, UnknownKey
+from garrison.oauth import token_claims
+from garrison.oauth.errors import InvalidToken, UnknownKey
 from garrison.oauth.jwks import SigningKey
+from garrison.oauth.token_claims import RFC9068, TYPE, AccessToken, TokenShape
 
-TYPE = "at+jwt"
+__all__ = ["ALGORITHMS", "KNOWN_ALGORITHMS", "MAX_LENGTH", "AccessToken", "issue", "peek_issuer", "verify"]
+
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
 MAX_LENGTH = 16_384
 """Characters of a token that are looked at; a longer one is refused unread."""
-MAX_LEEWAY = 60
-_KEY_TYPES = {"RS256": "RSA", "PS256": "RSA", "ES256": "EC", "EdDSA": "OKP"}
+MAX_HEADER = 8192
+"""Characters of a token's header: room for a chain of certificates (x5c), which some issuers send along."""
+_KEY_TYPES = {
+    **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), "RSA"),
+    **dict.fromkeys(("ES256", "ES384", "ES512"), "EC"),
+    **dict.fromkeys(("EdDSA", "Ed25519"), "OKP"),
+}
+KNOWN_ALGORITHMS = frozenset(_KEY_TYPES)
+"""Every algorithm that may be configured: RFC 7518 §3's asymmetric ones, RFC 8037's and RFC 9864's."""
 MIN_RSA_BITS = 2048
-_FAR_FUTURE = 1e15  # beyond it a float no longer counts seconds exactly
 
 
 class _Registry(jws.JWSRegistry):
     """joserfc's registry without its warning about the name EdDSA (RFC 9864), which is what issuers still write."""
+
+    max_header_length = MAX_HEADER
 
     def get_alg(self, name: str) -> Any:
         if name not in (self.allowed or ()) or name not in self.algorithms:
@@ -38,19 +48,8 @@ class _Registry(jws.JWSRegistry):
         return self.algorithms[name]
 
 
-@dataclass(frozen=True, slots=True)
-class AccessToken:
-    """A verified access token (§2.2). Times are seconds since the epoch."""
-
-    issuer: str
-    subject: str
-    client_id: str
-    audience: tuple[str, ...]
-    scopes: frozenset[str]
-    issued_at: int
-    expires_at: int
-    jti: str
-    claims: Mapping[str, Any] = field(repr=False)
+_UNVERIFIED = _Registry(algorithms=())
+"""Takes a token apart, up to its bounds, and verifies none."""
 
 
 def issue(
@@ -89,6 +88,7 @@ def verify(
     now: float,
     leeway: int = 30,
     algorithms: Sequence[str] = ALGORITHMS,
+    shape: TokenShape = RFC9068,
 ) -> AccessToken:
     """Judge `token` as its resource server must (§4).
 
@@ -100,21 +100,21 @@ def verify(
         now: seconds since the epoch.
         leeway: seconds that clocks may differ by, at most 60.
         algorithms: what the resource accepts; never `none`, never symmetric.
+        shape: how the issuer writes its access tokens.
 
     Raises:
         UnknownKey: its kid is not among `keys`; the issuer may have a new one.
         InvalidToken: anything else is wrong with it.
     """
     header, payload = _verified(token, keys, algorithms)
-    if str(header.get("typ", "")).lower().removeprefix("application/") != TYPE:
-        raise InvalidToken("the token is not an access token (typ)")
     claims = _claims(payload)
-    _check_issuer_and_audience(claims, issuer, audience)
-    _check_times(claims, now, min(leeway, MAX_LEEWAY))
-    if "cnf" in claims:
-        # RFC 7800: a token bound to a key proves nothing in the hands of a plain bearer.
-        raise InvalidToken("the token is bound to a key and can't be used as a bearer token")
-    return _access_token(claims)
+    token_claims.check_type(header, claims, shape)
+    token_claims.check_issuer(claims, issuer)
+    token_claims.check_audience(claims, audience)
+    token_claims.check_complete(claims, shape)
+    token_claims.check_times(claims, now, leeway)
+    token_claims.check_not_bound(claims)
+    return token_claims.access_token(claims, shape, issuer)
 
 
 def peek_issuer(token: str) -> str | None:
@@ -135,7 +135,7 @@ def _verified(
     if len(token) > MAX_LENGTH or not token.isascii():
         raise InvalidToken("the token is malformed")
     try:
-        signed = jws.extract_compact(token.encode("ascii"))
+        signed = jws.extract_compact(token.encode("ascii"), registry=_UNVERIFIED)
     except (JoseError, ValueError, KeyError, RecursionError) as error:
         raise InvalidToken("the token is malformed", detail=type(error).__name__) from error
     header: Any = signed.headers()
@@ -174,58 +174,3 @@ def _claims(payload: bytes) -> dict[str, Any]:
     if not isinstance(claims, dict):
         raise InvalidToken("the token's claims are malformed")
     return claims
-
-
-def _check_issuer_and_audience(claims: Mapping[str, Any], issuer: str, audience: str) -> None:
-    if claims.get("iss") != issuer:
-        raise InvalidToken("the token is of another issuer")
-    if audience not in _audience(claims):
-        raise InvalidToken("the token is for another resource (aud)")
-
-
-def _check_times(claims: Mapping[str, Any], now: float, leeway: int) -> None:
-    expires, issued, not_before = _seconds(claims, "exp"), _seconds(claims, "iat"), claims.get("nbf", 0)
-    if now >= expires + leeway:
-        raise InvalidToken("the token has expired")
-    if not _is_number(not_before) or now + leeway < not_before or now + leeway < issued:
-        raise InvalidToken("the token is not valid yet")
-
-
-def _access_token(claims: dict[str, Any]) -> AccessToken:
-    """The claims that §2.2 requires, each of its type."""
-    texts = {name: claims.get(name) for name in ("sub", "client_id", "jti")}
-    if not all(isinstance(value, str) and value for value in texts.values()):
-        raise InvalidToken("the token lacks sub, client_id or jti")
-    try:
-        scopes = scope_rfc6749.parse(claims.get("scope", ""))
-    except (InvalidScope, AttributeError) as error:
-        raise InvalidToken("the token's scope is malformed") from error
-    return AccessToken(
-        issuer=claims["iss"],
-        subject=claims["sub"],
-        client_id=claims["client_id"],
-        audience=_audience(claims),
-        scopes=scopes,
-        issued_at=int(claims["iat"]),
-        expires_at=int(claims["exp"]),
-        jti=claims["jti"],
-        claims=claims,
-    )
-
-
-def _audience(claims: Mapping[str, Any]) -> tuple[str, ...]:
-    aud = claims.get("aud")
-    values = aud if isinstance(aud, list) else [aud]
-    return tuple(value for value in values if isinstance(value, str))
-
-
-def _is_number(value: object) -> bool:
-    """A finite number; JSON's `true` is an int to Python, and no NumericDate."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _FAR_FUTURE
-
-
-def _seconds(claims: Mapping[str, Any], name: str) -> float:
-    value = claims.get(name)
-    if not _is_number(value):
-        raise InvalidToken(f"the token lacks a valid {name}")
-    return float(value)  # type: ignore[arg-type]  # _is_number has looked

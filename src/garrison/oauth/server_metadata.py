@@ -34,6 +34,7 @@ class ServerMetadata:
     jwks_uri: str
     authorization_endpoint: str = ""
     revocation_endpoint: str = ""
+    introspection_endpoint: str = ""
     registration_endpoint: str = ""
     code_challenge_methods: tuple[str, ...] = ()
     token_endpoint_auth_methods: tuple[str, ...] = ("client_secret_basic",)
@@ -61,6 +62,7 @@ def check(document: Any, issuer: str) -> ServerMetadata:
         jwks_uri=_text(document, "jwks_uri"),
         authorization_endpoint=_text(document, "authorization_endpoint"),
         revocation_endpoint=_text(document, "revocation_endpoint"),
+        introspection_endpoint=_text(document, "introspection_endpoint"),
         registration_endpoint=_text(document, "registration_endpoint"),
         code_challenge_methods=_texts(document, "code_challenge_methods_supported", ()),
         token_endpoint_auth_methods=_texts(document, "token_endpoint_auth_methods_supported", ("client_secret_basic",)),

@@ -1,0 +1,369 @@
+"""RFC 7662: tokens that the issuer is asked about; what it takes back is refused soon, by every replica."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+from starlette.types import ASGIApp
+
+from garrison.base.events import Kind
+from garrison.guard import introspect, verify
+from garrison.guard.issuers import Introspection, Issuer
+from garrison.oauth import jwks
+from garrison.oauth.basic import parse_basic
+from tests.guard.world import INTROSPECT, World, call, others_have_run
+
+OPAQUE = "2YotnFZFEjr1zCsicMWpAA"
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is, an issuer that answers has answered in time."""
+    monkeypatch.setattr(introspect, "ANSWER_WITHIN", 60)
+
+
+def asking(world: World, app: ASGIApp | None = None, **changes: Any) -> ASGIApp:
+    return world.guard(
+        app, issuer=Issuer(world.issuer.url, introspection=Introspection("guard:1", "s3cret &", **changes))
+    )
+
+
+async def post(world: World, guard: ASGIApp, token: str) -> httpx2.Response:
+    return await world.client(guard, token).post("/mcp", **call())
+
+
+def asked(world: World) -> int:
+    return world.issuer.fetched.count(INTROSPECT)
+
+
+async def test_an_opaque_token_is_good_if_its_issuer_says_so(world: World) -> None:
+    world.issuer.describe(OPAQUE, scope="customer:read", client_id="desk", sub="alice")
+    assert (await post(world, asking(world), OPAQUE)).status_code == 200
+    token = world.app.scopes[-1]["user"].access_token
+    assert (token.subject, token.client_id, token.scopes) == ("alice", "desk", ["customer:read"])
+    authorization, form = world.issuer.introspected[0]
+    assert parse_basic(authorization) == ("guard:1", "s3cret &")
+    assert form == {"token": OPAQUE, "token_type_hint": "access_token"}
+
+
+async def test_nothing_of_an_opaque_token_reaches_the_app_or_the_events(world: World) -> None:
+    world.issuer.describe(OPAQUE)
+    await post(world, asking(world), OPAQUE)
+    seen = repr(world.app.scopes) + repr(vars(world.app.scopes[-1]["user"])) + repr(world.events.events)
+    assert OPAQUE not in seen
+    assert "s3cret" not in seen
+
+
+async def test_without_introspection_an_opaque_token_is_refused_and_shown_to_nobody(world: World) -> None:
+    world.issuer.describe(OPAQUE)
+    for guard in (world.guard(), asking(world, opaque=False)):
+        assert (await post(world, guard, OPAQUE)).status_code == 401
+    assert world.issuer.fetched == []
+
+
+async def test_a_token_that_is_too_long_is_not_asked_about(world: World) -> None:
+    world.issuer.describe(token := "a" * 16_385)
+    assert (await post(world, asking(world), token)).status_code == 401
+    assert asked(world) == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"active": False},
+        {"active": "true"},
+        {"active": 1},
+        {"iss": "https://evil.example"},
+        {"aud": "https://other.example/mcp"},
+        {"aud": None},
+        {"exp": None},
+        {"exp": 1},
+        {"nbf": 4_000_000_000},
+        {"token_type": "DPoP"},
+        {"cnf": {"jkt": "x"}},
+        {"token_use": "refresh_token"},
+        {"sub": None},
+        {"client_id": None},
+        {"scope": 'a"'},
+    ],
+    ids=str,
+)
+async def test_an_answer_that_leaves_something_open_is_a_no(world: World, changes: dict[str, Any]) -> None:
+    world.issuer.describe(OPAQUE, **changes)
+    response = await post(world, asking(world), OPAQUE)
+    assert response.status_code == 401
+    assert 'error="invalid_token"' in response.headers["www-authenticate"]
+    assert world.app.scopes == []
+    assert world.events.kinds() == [Kind.AUTHENTICATION_FAILED]
+    assert OPAQUE not in str(world.events.events) + response.text
+
+
+async def test_an_answer_without_audience_will_do_only_where_that_is_said(world: World) -> None:
+    world.issuer.describe(OPAQUE, aud=None)
+    guard = asking(world, insecure_answers_without_audience_are_believed=True)
+    assert (await post(world, guard, OPAQUE)).status_code == 200
+    world.issuer.describe("other", aud="https://other.example")
+    assert (await post(world, guard, "other")).status_code == 401
+
+
+async def test_the_scopes_of_an_answer_bound_what_the_caller_may(world: World) -> None:
+    world.issuer.describe(OPAQUE, scope="other")
+    assert (await post(world, asking(world), OPAQUE)).status_code == 403
+
+
+async def test_an_opaque_token_stays_good_for_five_seconds_without_asking_again(world: World) -> None:
+    world.issuer.describe(OPAQUE)
+    guard = asking(world)
+    for passed, times in [(0, 1), (verify.REVOKED_WITHIN - 0.1, 1), (0.1, 2)]:
+        world.clock.now += passed
+        assert (await post(world, guard, OPAQUE)).status_code == 200
+        assert asked(world) == times
+
+
+@pytest.mark.parametrize("opaque", [True, False], ids=["opaque", "JWT"])
+async def test_a_revoked_token_is_refused_by_every_replica_within_five_seconds(world: World, *, opaque: bool) -> None:
+    token = OPAQUE if opaque else world.mint()
+    world.issuer.describe(token)
+    replicas = [asking(world), asking(world)]
+    for guard in replicas:
+        assert (await post(world, guard, token)).status_code == 200
+    del world.issuer.alive[token]
+    assert verify.REVOKED_WITHIN == 5
+    world.clock.now += 5
+    for guard in replicas:
+        assert (await post(world, guard, token)).status_code == 401
+
+
+async def test_an_answer_is_as_old_as_the_question(world: World) -> None:
+    """The issuer may have looked just before it revoked, however long its answer took."""
+    world.issuer.describe(OPAQUE)
+    world.issuer.held = threading.Event()
+    guard = asking(world, endpoint=world.issuer.url + INTROSPECT)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(post, world, guard, OPAQUE)
+        await world.issuer.asked()
+        world.clock.now += 2
+        world.issuer.held.set()
+    world.clock.now += verify.REVOKED_WITHIN - 2
+    assert (await post(world, guard, OPAQUE)).status_code == 200
+    assert asked(world) == 2
+
+
+async def test_a_jwt_is_verified_before_its_issuer_is_asked(world: World) -> None:
+    """Else strangers could make the guard ask with tokens that they sign themselves."""
+    stranger = jwks.SigningKey("k", jwks.new_signing_key("ES256").private, "ES256")
+    guard = asking(world)
+    for token in (world.mint(key=stranger), world.mint(audience="https://x.example"), world.mint(now=0)):
+        world.issuer.describe(token)
+        assert (await post(world, guard, token)).status_code == 401
+    assert asked(world) == 0
+
+
+async def test_what_a_jwt_says_counts_whatever_the_answer_adds(world: World) -> None:
+    token = world.mint("other")
+    world.issuer.describe(token, scope="customer:read")
+    assert (await post(world, asking(world), token)).status_code == 403
+
+
+@pytest.mark.parametrize("changes", [{"exp": 1}, {"aud": "x"}, {"cnf": {}}, {"token_type": "DPoP"}, {"iss": "x"}])
+async def test_a_jwt_whose_issuer_has_second_thoughts_is_refused(world: World, changes: dict[str, Any]) -> None:
+    world.issuer.describe(token := world.mint(), **changes)
+    assert (await post(world, asking(world), token)).status_code == 401
+
+
+async def test_a_jwt_needs_no_more_from_its_issuer_than_that_it_is_active(world: World) -> None:
+    world.issuer.alive[token := world.mint()] = {"active": True}
+    assert (await post(world, asking(world), token)).status_code == 200
+
+
+async def test_a_jwt_of_an_issuer_that_is_not_believed_is_shown_to_nobody(world: World) -> None:
+    world.issuer.describe(token := world.mint(issuer="https://other.example"))
+    assert (await post(world, asking(world), token)).status_code == 401
+    assert world.issuer.fetched == []
+
+
+async def test_an_opaque_token_expires_as_the_issuer_says(world: World) -> None:
+    world.issuer.describe(OPAQUE, exp=int(world.clock()) + 2 - verify.LEEWAY)
+    guard = asking(world)
+    assert (await post(world, guard, OPAQUE)).status_code == 200
+    world.clock.now += 2
+    assert (await post(world, guard, OPAQUE)).status_code == 401
+
+
+async def test_callers_with_the_same_token_share_one_question(world: World) -> None:
+    world.issuer.describe(OPAQUE)
+    world.issuer.held = threading.Event()
+    guard, statuses = asking(world, endpoint=world.issuer.url + INTROSPECT), list[int]()
+
+    async def one() -> None:
+        statuses.append((await post(world, guard, OPAQUE)).status_code)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(one)
+        await world.issuer.asked()
+        for _ in range(3):
+            tasks.start_soon(one)
+        await others_have_run()
+        world.issuer.held.set()
+    assert statuses == [200] * 6
+    assert asked(world) == 1
+
+
+async def test_a_caller_who_goes_away_leaves_the_question_to_the_others(world: World) -> None:
+    world.issuer.describe(OPAQUE)
+    world.issuer.held = threading.Event()
+    guard, statuses = asking(world, endpoint=world.issuer.url + INTROSPECT), list[int]()
+    goes_away = anyio.CancelScope()
+
+    async def first() -> None:
+        with goes_away:
+            await post(world, guard, OPAQUE)
+
+    async def second() -> None:
+        statuses.append((await post(world, guard, OPAQUE)).status_code)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(first)
+        await world.issuer.asked()
+        tasks.start_soon(second)
+        await others_have_run()
+        goes_away.cancel()
+        await world.issuer.asked(2)
+        world.issuer.held.set()
+    assert statuses == [200]
+
+
+def goes_down(world: World) -> None:
+    world.issuer.down = True
+
+
+def answers_badly(world: World) -> None:
+    world.issuer.introspection_status = 401
+
+
+def answers_no_object(world: World) -> None:
+    world.issuer.alive[OPAQUE] = ["active"]
+
+
+def names_no_endpoint(world: World) -> None:
+    world.issuer.metadata = {"introspection_endpoint": ""}
+
+
+def names_a_foreign_issuer(world: World) -> None:
+    world.issuer.metadata = {"issuer": "https://evil.example"}
+
+
+@pytest.mark.parametrize(
+    "trouble", [goes_down, answers_badly, answers_no_object, names_no_endpoint, names_a_foreign_issuer]
+)
+async def test_while_the_issuer_gives_no_answer_nothing_is_open(world: World, trouble: Callable[[World], None]) -> None:
+    world.issuer.describe(OPAQUE)
+    trouble(world)
+    guard = asking(world)
+    response = await post(world, guard, OPAQUE)
+    assert response.status_code == 503
+    assert int(response.headers["retry-after"]) >= 1
+    assert "www-authenticate" not in response.headers
+    assert world.app.scopes == []
+    assert world.events.kinds() == [Kind.REQUEST_REJECTED]
+    world.issuer.down, world.issuer.introspection_status, world.issuer.metadata = False, 200, {}
+    world.issuer.describe(OPAQUE)
+    before = len(world.issuer.fetched)
+    assert (await post(world, guard, OPAQUE)).status_code == 503
+    assert len(world.issuer.fetched) == before  # it is left alone for a moment
+    world.clock.now += int(response.headers["retry-after"])
+    assert (await post(world, guard, OPAQUE)).status_code == 200
+
+
+async def test_an_outage_does_not_keep_a_revocable_token_good(world: World) -> None:
+    world.issuer.describe(token := world.mint())
+    guard = asking(world)
+    assert (await post(world, guard, token)).status_code == 200
+    world.issuer.down = True
+    world.clock.now += verify.REVOKED_WITHIN
+    assert (await post(world, guard, token)).status_code == 503
+
+
+async def test_an_issuer_that_never_answers_is_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(introspect, "ANSWER_WITHIN", 0.05)
+    world.issuer.held = threading.Event()
+    with anyio.fail_after(5):
+        assert (await post(world, asking(world), OPAQUE)).status_code == 503
+
+
+async def test_a_refused_token_is_refused_again_without_asking(world: World) -> None:
+    guard = asking(world)
+    for passed, times in [(0, 1), (introspect.REFUSED_FOR - 0.1, 1), (0.1, 2)]:
+        world.clock.now += passed
+        assert (await post(world, guard, "made-up")).status_code == 401
+        assert asked(world) == times
+
+
+async def test_a_clock_that_was_set_back_makes_no_refusal_last(world: World) -> None:
+    guard = asking(world)
+    assert (await post(world, guard, OPAQUE)).status_code == 401
+    world.clock.now -= 3600
+    world.issuer.describe(OPAQUE)
+    assert (await post(world, guard, OPAQUE)).status_code == 200
+
+
+async def test_only_so_many_refused_tokens_are_remembered(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(introspect, "REFUSED_TOKENS", 2)
+    guard = asking(world)
+    for token, times in [("a", 1), ("b", 2), ("c", 3), ("b", 3), ("a", 4)]:
+        assert (await post(world, guard, token)).status_code == 401
+        assert asked(world) == times
+
+
+async def flooded(world: World, guard: ASGIApp, tasks: Any, statuses: list[int]) -> None:
+    """Strangers fill their lane, and more wait before it."""
+
+    async def stranger(number: int) -> None:
+        statuses.append((await post(world, guard, f"made-up-{number}")).status_code)
+
+    known = len(world.issuer.fetched)
+    for number in range(10):
+        tasks.start_soon(stranger, number)
+    await world.issuer.asked(known + introspect.STRANGERS_AT_ONCE)
+    await others_have_run()
+
+
+@pytest.mark.parametrize("opaque", [True, False], ids=["opaque", "JWT"])
+async def test_strangers_ask_few_at_a_time_and_known_callers_do_not_wait_for_them(
+    world: World, *, opaque: bool
+) -> None:
+    token = OPAQUE if opaque else world.mint()
+    world.issuer.describe(token)
+    guard, statuses = asking(world, endpoint=world.issuer.url + INTROSPECT), list[int]()
+    assert (await post(world, guard, token)).status_code == 200
+    world.clock.now += verify.REVOKED_WITHIN
+    world.issuer.held = threading.Event()
+    at_once = asked(world)
+    async with anyio.create_task_group() as tasks:
+        await flooded(world, guard, tasks, statuses)
+        assert asked(world) - at_once == introspect.STRANGERS_AT_ONCE
+        tasks.start_soon(post, world, guard, token)
+        await world.issuer.asked(len(world.issuer.fetched) + 1)
+        assert world.issuer.introspected[-1][1]["token"] == token
+        world.issuer.held.set()
+    assert statuses == [401] * 10
+
+
+async def test_who_waits_too_long_behind_strangers_is_told_to_come_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.issuer.held = threading.Event()
+    guard, statuses = asking(world, endpoint=world.issuer.url + INTROSPECT), list[int]()
+    async with anyio.create_task_group() as tasks:
+        await flooded(world, guard, tasks, statuses)
+        monkeypatch.setattr(introspect, "ANSWER_WITHIN", 0.01)
+        response = await post(world, guard, "one-more")
+        assert response.status_code == 503
+        assert int(response.headers["retry-after"]) >= 1
+        assert asked(world) == introspect.STRANGERS_AT_ONCE
+        world.issuer.held.set()
+    assert statuses == [401] * 10
