@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from garrison.guard import lists
+from garrison.guard import rewriting
 from tests.guard.test_both_eras import ANSWERS, MODES, connected, guarded, server
 from tests.guard.world import World, legacy, modern
 
@@ -109,13 +109,13 @@ async def test_an_event_that_never_ends_is_not_passed(world: World) -> None:
     ids=["no JSON", "deep", "no JSON event", "compressed"],
 )
 async def test_a_list_that_cannot_be_read_does_not_pass(world: World, app: ASGIApp) -> None:
-    with pytest.raises(lists.UnreadableListError):
+    with pytest.raises(rewriting.UnreadableError):
         await listed(world, app, "tools/list")
 
 
 async def test_a_list_that_is_too_long_does_not_pass(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lists, "MAX_LIST", 50)
-    with pytest.raises(lists.UnreadableListError, match="too long"):
+    monkeypatch.setattr(rewriting, "MAX_GATHERED", 50)
+    with pytest.raises(rewriting.UnreadableError, match="too long"):
         await listed(world, answering(document("tools")), "tools/list")
 
 
@@ -143,4 +143,4 @@ async def test_a_call_is_not_taken_for_a_list(world: World) -> None:
 
 async def test_filtering_can_be_turned_off(world: World) -> None:
     response = await listed(world, answering(document("tools")), "tools/list", filter_lists=False)
-    assert response.content == document("tools")
+    assert response.json()["result"] == {"tools": LISTED["tools"], "cacheScope": "private"}

@@ -53,7 +53,6 @@ POLICY = Policy(
         "get_customer_info": Rule(frozenset({"customer:read"})),
         "create_support_ticket": Rule(frozenset({"customer:read", "ticket:create"})),
         "whoami": Rule(),
-        "schemaless": Rule(),
     },
     resources={"health://status": Rule(), "security://events": Rule(frozenset({"security:read"}))},
     prompts={"greet": Rule(frozenset({"customer:read"}))},

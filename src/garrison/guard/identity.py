@@ -35,6 +35,9 @@ def forwarded(scope: Scope, call: Call, caller: Caller, *, path: str, resource: 
 
 def _headers(scope: Scope, call: Call) -> list[tuple[bytes, bytes]]:
     headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _TAKEN_OUT]
+    if call.message and call.message.rewritten:
+        headers = [(name, value) for name, value in headers if name.lower() != b"content-length"]
+        headers.append((b"content-length", str(len(call.message.body)).encode()))
     headers.append((CORRELATION_ID.encode(), call.request.correlation_id.encode()))
     if call.session_id is not None:
         headers.append((SESSION_ID.encode(), call.session_id.encode("latin-1")))

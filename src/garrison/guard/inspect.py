@@ -11,6 +11,9 @@ from garrison.guard.types import CORRELATION_ID, SESSION_ID
 from garrison.limits.tokens import estimate_tokens
 
 _REWRITTEN = frozenset({CORRELATION_ID.encode(), SESSION_ID.encode()})
+_CACHING = frozenset({b"expires", b"pragma", b"surrogate-control"})
+_UNCACHED = [(b"cache-control", b"private, no-store, no-transform"), (b"vary", b"authorization")]
+"""RFC 9111 §5.2.2: what one caller may see is for no cache between; not for one that RFC 9213 lets be told apart either."""
 
 
 class ResponseWatch:
@@ -49,7 +52,11 @@ class ResponseWatch:
             await self._send({"type": "http.response.body", "body": b""})
 
     def _headers(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        kept = [(name, value) for name, value in headers if name.lower() not in _REWRITTEN]
+        kept = [(name, value) for name, value in headers if not _is_ours(name.lower())]
         session_ids = [value.decode("latin-1") for name, value in headers if name.lower() == SESSION_ID.encode()]
         bound = [(SESSION_ID.encode(), self._bind_session(value).encode("latin-1")) for value in session_ids]
-        return [*kept, *bound, (CORRELATION_ID.encode(), self._correlation_id.encode())]
+        return [*kept, *bound, *_UNCACHED, (CORRELATION_ID.encode(), self._correlation_id.encode())]
+
+
+def _is_ours(name: bytes) -> bool:
+    return name in _REWRITTEN or name in _CACHING or name.endswith(b"cache-control")
