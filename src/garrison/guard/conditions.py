@@ -79,6 +79,7 @@ Condition = OneOf | Bounds
 
 def one_of(*values: Scalar) -> OneOf:
     """The argument is one of `values`. Raises `UsageError`."""
+    _check_types(values)
     if len(frozenset(values)) != len(values):
         raise UsageError("An argument's values repeat one.", "1 and true can't stand in one list either.")
     return OneOf(frozenset(values))
@@ -104,6 +105,10 @@ def failing(conditions: Mapping[str, Condition], arguments: Mapping[str, Any]) -
 def _check_values(values: object) -> None:
     if not isinstance(values, frozenset) or not values:
         raise UsageError("An argument's values must be a frozenset that isn't empty.", 'Write one_of("eu", "us").')
+    _check_types(values)
+
+
+def _check_types(values: Iterable[object]) -> None:
     if not all(type(value) in {str, int, bool} for value in values):
         raise UsageError("An argument's values can be texts, whole numbers and booleans only.")
 

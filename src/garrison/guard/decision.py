@@ -1,12 +1,12 @@
-"""The one place where a policy is applied. What the guard acts on and what `garrison policy explain` tells is the same object.
+"""The one place where a policy is applied: the guard acts on the object that `garrison policy explain` puts in words.
 
 The order is what leaks least:
 
 1. who: the thing is named, and issuer, subject and client are among the rule's. Who fails here learns nothing, not even
    that there is such a thing.
 2. scopes: of everything that is asked for, at once. Who fails here is told which to ask for: they are public anyway.
-3. what: arguments, then `when`. Only who could use the thing at all learns that this call of it is not allowed; and code
-   of the operator's runs for nobody else.
+3. what: arguments, then `when`. Only who could use the thing at all learns that this call of it is not allowed; and
+   code of the operator's runs for nobody else.
 """
 
 import copy
@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 from garrison.guard import conditions
 from garrison.guard.asked import Asked
-from garrison.guard.policy import Policy, PolicyContext, Rule
+from garrison.guard.policy import Policy, Rule
+from garrison.guard.rule import PolicyContext
 from garrison.oauth import scope
 from garrison.oauth.access_token import AccessToken
 

@@ -13,7 +13,7 @@ from garrison.limits.tokens import estimate_tokens
 _REWRITTEN = frozenset({CORRELATION_ID.encode(), SESSION_ID.encode()})
 _CACHING = frozenset({b"expires", b"pragma", b"surrogate-control"})
 _UNCACHED = [(b"cache-control", b"private, no-store, no-transform"), (b"vary", b"authorization")]
-"""RFC 9111 §5.2.2: what one caller may see is for no cache between; not for one that RFC 9213 lets be told apart either."""
+"""RFC 9111 §5.2.2: what one caller may see is for no cache on the way, whatever RFC 9213 header tells some of them."""
 
 
 class ResponseWatch:

@@ -1,9 +1,9 @@
-"""MCP 2026-07-28, multi round-trip requests: state that a client keeps is worth something to its caller only, for its call.
+"""MCP 2026-07-28, multi round-trip requests: state that a client keeps is good for its caller only, and for its call.
 
 A server that asks back may put what it knows so far into `requestState`, which the client sends again with its answers.
 What leaves the guard is `<state>.<HMAC>`, over the state, the principal, the resource, and the method, name and
-arguments of the request; on return the HMAC is checked and taken off. So a state can be neither made up, nor changed, nor
-used by somebody else or for another call, whatever the server does to protect it, and no replica has to remember any.
+arguments of the request; on return the HMAC is checked and taken off. So a state can be neither made up, nor changed,
+nor used by somebody else or for another call, whatever the server does to protect it. No replica has to remember any.
 """
 
 import hmac

@@ -1,4 +1,4 @@
-"""Results on their way back: a state that the client is to keep is bound to its caller, and no cache may share a result.
+"""Results on their way back: a state that the client is to keep is bound to its caller; no cache may share a result.
 
 A shared cache in front of the guard would hand one caller's answer to another, unseen; so `cacheScope` (MCP 2026-07-28,
 caching) is always `private`. A result that can't be read goes on as it is: a state in it is worth nothing then.

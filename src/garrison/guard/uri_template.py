@@ -1,11 +1,11 @@
 """RFC 6570 level 1 and MCP's `{path*}` (`{+path}` to the SDK): which URIs a template stands for.
 
-Matching is by segments, in linear time and without a choice: at most one variable between two slashes, and one `{path*}`
-in a template. A variable takes one or more characters, no slash among them unless it is `{path*}`.
+Matching is by segments, in linear time and without a choice: at most one variable between two slashes, and one
+`{path*}` in a template. A variable takes one or more characters, no slash among them unless it is `{path*}`.
 
-The app decodes, and may fold, what it takes out of a URI; so a URI that could mean another thing then is refused where a
-template is asked: one not in RFC 3986's normal form (§6.2.2), with dot segments, with encoded slashes or controls, with
-a query or fragment.
+The app decodes, and may fold, what it takes out of a URI; so a URI that could mean another thing then is refused where
+templates are asked: one not in RFC 3986's normal form (§6.2.2), with dot segments, with encoded slashes or controls,
+with a query or fragment.
 """
 
 import re
