@@ -43,7 +43,7 @@ class ListFilter:
         except (ValueError, RecursionError) as error:
             raise UnreadableError("the list is not JSON") from error
         result = message.get("result") if isinstance(message, dict) else None
-        if not isinstance(result, dict) or not _NAMES.keys() & result.keys():
+        if not isinstance(result, dict) or not result.keys() & {*_NAMES, "cacheScope"}:
             return text
         for member, name in _NAMES.items():
             if isinstance(entries := result.get(member), list):
