@@ -12,7 +12,9 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from garrison.base.addresses import is_loopback_host
-from garrison.base.errors import UsageError
+from garrison.base.errors import UsageError, did_you_mean
+from garrison.guard.policy import Policy
+from garrison.guard.policy_table import from_table
 from garrison.limits.settings import LimitSettings
 from garrison.monitor.database import Durability
 
@@ -26,7 +28,8 @@ _FILE_KEYS: Mapping[str, Mapping[str, type]] = {
     "auth": {"access_token_lifetime": int},
     "events": {"durability": str},
 }
-"""Every table and key that garrison.toml may hold, and the type of its value."""
+"""Every table and key that garrison.toml may hold, and the type of its value; [policy] beside them has many."""
+_POLICY = "policy"
 
 TEMPLATE = """\
 # Settings of this installation; the environment beats this file. Without a line the default in the comment holds.
@@ -42,6 +45,16 @@ TEMPLATE = """\
 
 [events]
 # durability = "process"         # what a stored event survives: the end of the "process", or a "power" cut too (slower)
+
+# Who may do what; what isn't named is denied. `garrison policy check` lists it, `garrison policy explain` tries it.
+# [policy.tools.get_customer_info]
+# scopes = ["customer:read"]     # all of these; [] for any valid token
+# subjects = ["alex"]            # further conditions: subjects, clients, issuers, arguments
+# arguments = { region = ["eu"], amount = { at_most = 100 } }
+# [policy.resources."users://{id}/profile"]
+# scopes = ["customer:read"]
+# [policy.hierarchy]
+# "admin:all" = ["customer:read"]
 """
 
 
@@ -60,6 +73,7 @@ class ServerSettings:
     durability: Durability
     tls: TlsFiles | None
     log_level: str
+    policy: Policy | None
 
 
 @dataclass(frozen=True)
@@ -103,7 +117,18 @@ def server_settings(home: Path, environ: Mapping[str, str]) -> ServerSettings:
         durability=_durability(file.get("events", {}).get("durability", "process")),
         tls=_tls_files(environ),
         log_level=environ.get("LOG_LEVEL", "WARNING").upper(),
+        policy=_policy(file, home / FILE),
     )
+
+
+def policy(home: Path) -> Policy | None:
+    """The policy that garrison.toml in `home` holds; None if it holds none. Raises `UsageError`."""
+    return policy_of_file(home / FILE)
+
+
+def policy_of_file(path: Path) -> Policy | None:
+    """The policy that the file at `path` holds; None if it holds none, or isn't there. Raises `UsageError`."""
+    return _policy(_read_file(path), path)
 
 
 def client_settings(environ: Mapping[str, str]) -> ClientSettings:
@@ -186,15 +211,26 @@ def _read_file(path: Path) -> dict[str, dict[str, Any]]:
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} can't be read: {error}") from error
     for table, keys in content.items():
+        if table == _POLICY:
+            continue
         known = _FILE_KEYS.get(table)
         if known is None or not isinstance(keys, dict):
-            raise UsageError(f"{path} has an unknown table [{table}]", f"Known: {', '.join(_FILE_KEYS)}.")
+            raise UsageError(f"{path} has an unknown table [{table}]", did_you_mean(table, (*_FILE_KEYS, _POLICY)))
         for key, value in keys.items():
             if key not in known:
-                raise UsageError(f"{path} has an unknown key {table}.{key}", f"Known: {', '.join(known)}.")
+                raise UsageError(f"{path} has an unknown key {table}.{key}", did_you_mean(key, known))
             if type(value) is not known[key]:
                 raise UsageError(f"{path}: {table}.{key} must be of type {known[key].__name__}")
     return content
+
+
+def _policy(file: Mapping[str, Any], path: Path) -> Policy | None:
+    if _POLICY not in file:
+        return None
+    try:
+        return from_table(file[_POLICY])
+    except UsageError as error:
+        raise UsageError(f"{path}: {error.message}", error.hint) from error
 
 
 def _number(environ: Mapping[str, str], name: str, default: int) -> int:

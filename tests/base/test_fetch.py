@@ -165,7 +165,7 @@ async def test_the_time_of_a_whole_request_is_bounded(path: str, http_port: int)
     """A drip of one byte at a time keeps every single read short, and is cut off all the same."""
     began = time.monotonic()
     async with Fetcher(private_addresses=True, timeout=0.2) as fetcher:
-        with anyio.fail_after(5), pytest.raises(FetchError, match="did not answer: TimeoutError"):
+        with anyio.fail_after(60), pytest.raises(FetchError, match="did not answer: TimeoutError"):
             await fetcher.get(f"http://127.0.0.1:{http_port}/{path}")
     assert time.monotonic() - began < 2
 
@@ -175,7 +175,7 @@ async def test_a_server_that_never_shakes_hands_is_left_in_time_and_its_connecti
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         async with Fetcher(trust, private_addresses=True, timeout=0.2) as fetcher:
-            with anyio.fail_after(5), pytest.raises(FetchError, match="did not answer"):
+            with anyio.fail_after(60), pytest.raises(FetchError, match="did not answer"):
                 await fetcher.get(f"https://127.0.0.1:{mute.getsockname()[1]}/")
         accepted, _ = mute.accept()
         with accepted:

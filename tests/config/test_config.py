@@ -1,11 +1,14 @@
 """Settings: the environment beats the file, and what is not understood is an error."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from garrison.base.errors import UsageError
-from garrison.config import TEMPLATE, client_settings, model_settings, server_settings
+from garrison.config import TEMPLATE, client_settings, model_settings, policy, server_settings
+from garrison.guard.conditions import at_least, at_most, between, one_of
+from garrison.guard.policy import Policy, needs
 
 
 def test_without_anything_the_defaults_hold(tmp_path: Path) -> None:
@@ -22,9 +25,21 @@ def test_the_template_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_every_line_of_the_template_works_when_its_comment_sign_is_removed(tmp_path: Path) -> None:
-    lines = [line.removeprefix("# ") if " = " in line else line for line in TEMPLATE.splitlines()]
+    lines = [line.removeprefix("# ") if " = " in line or "# [" in line else line for line in TEMPLATE.splitlines()]
     (tmp_path / "garrison.toml").write_text("\n".join(lines))
-    assert server_settings(tmp_path, {}) == server_settings(tmp_path / "none", {})
+    settings = server_settings(tmp_path, {})
+    assert settings.policy == Policy(
+        tools={
+            "get_customer_info": needs(
+                "customer:read",
+                subjects={"alex"},
+                arguments={"region": one_of("eu"), "amount": at_most(100)},
+            )
+        },
+        resources={"users://{id}/profile": needs("customer:read")},
+        hierarchy={"admin:all": {"customer:read"}},
+    )
+    assert replace(settings, policy=None) == server_settings(tmp_path / "none", {})
 
 
 def test_the_environment_beats_the_file(tmp_path: Path) -> None:
@@ -107,3 +122,123 @@ def test_secrets_do_not_show_in_a_repr() -> None:
     environ = {"OAUTH_CLIENT_ID": "c", "OAUTH_CLIENT_SECRET": "s3cret-value", "OPENAI_API_KEY": "k3y-value"}
     assert "s3cret-value" not in repr(client_settings(environ))
     assert "k3y-value" not in repr(model_settings("openai", environ))
+
+
+WRITTEN = Policy(
+    tools={
+        "pay": needs(
+            "pay:use",
+            "pay:see",
+            issuers={"https://as.example"},
+            subjects={"alice", "bob"},
+            clients={"desk"},
+            arguments={
+                "region": one_of("eu", "uk"),
+                "dry_run": one_of(True),
+                "level": one_of(1, 2),
+                "amount": between(0.5, 100),
+                "count": at_least(1),
+                "size": at_most(7),
+            },
+        ),
+        "whoami": needs(),
+    },
+    resources={"health://status": needs(), "users://{id}/profile": needs("users:read")},
+    prompts={"greet": needs("users:read")},
+    completions={"greet": needs("users:list")},
+    hierarchy={"admin:all": {"users:all", "pay:use"}, "users:all": {"users:read"}},
+)
+TABLE = """
+[policy.tools.pay]
+scopes = ["pay:see", "pay:use"]
+issuers = ["https://as.example"]
+subjects = ["bob", "alice"]
+clients = ["desk"]
+[policy.tools.pay.arguments]
+region = ["uk", "eu"]
+dry_run = [true]
+level = [1, 2]
+amount = { at_least = 0.5, at_most = 100 }
+count = { at_least = 1 }
+size = { at_most = 7 }
+[policy.tools.whoami]
+scopes = []
+[policy.resources]
+"health://status" = { scopes = [] }
+"users://{id}/profile" = { scopes = ["users:read"] }
+[policy.prompts.greet]
+scopes = ["users:read"]
+[policy.completions.greet]
+scopes = ["users:list"]
+[policy.hierarchy]
+"users:all" = ["users:read"]
+"admin:all" = ["pay:use", "users:all"]
+"""
+
+
+def test_a_policy_in_the_file_and_in_python_are_one(tmp_path: Path) -> None:
+    (tmp_path / "garrison.toml").write_text(TABLE)
+    assert policy(tmp_path) == WRITTEN == server_settings(tmp_path, {}).policy
+
+
+def test_a_file_without_a_policy_has_none(tmp_path: Path) -> None:
+    assert policy(tmp_path) is None
+    (tmp_path / "garrison.toml").write_text("[limits]\n")
+    assert policy(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[polisy]\n", "Did you mean policy?"),
+        ("[policy.tool.x]\nscopes = []", "Did you mean tools?"),
+        ("[policy.tools.x]\nscope = []", "Did you mean scopes?"),
+        ("[policy.tools.x]\nscopes = []\nsubject = ['a']", "Did you mean subjects?"),
+        ("[policy.tools.x]\nscopes = []\narguments = { a = { most = 1 } }", "Did you mean at_most?"),
+        ("[limits]\nrequest_per_minute = 5", "Did you mean requests_per_minute?"),
+    ],
+)
+def test_an_unknown_key_is_an_error_that_names_the_nearest(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "garrison.toml").write_text(text)
+    with pytest.raises(UsageError) as caught:
+        policy(tmp_path)
+    assert said in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "policy = 1",
+        "[policy]\ntools = 1",
+        "[policy.tools]\nx = 1",
+        "[policy.tools.x]\n",
+        "[policy.tools.x]\nscopes = 'a'",
+        "[policy.tools.x]\nscopes = [1]",
+        "[policy.tools.x]\nscopes = ['a b']",
+        "[policy.tools.x]\nscopes = []\nsubjects = []",
+        "[policy.tools.x]\nscopes = []\nclients = ['*']",
+        "[policy.tools.x]\nscopes = []\nwhen = 'true'",
+        "[policy.tools.x]\nscopes = []\narguments = 1",
+        "[policy.tools.x]\nscopes = []\narguments = { a = 'eu' }",
+        "[policy.tools.x]\nscopes = []\narguments = { a = [] }",
+        "[policy.tools.x]\nscopes = []\narguments = { a = [1, true] }",
+        "[policy.tools.x]\nscopes = []\narguments = { a = [1.5] }",
+        "[policy.tools.x]\nscopes = []\narguments = { a = [[]] }",
+        "[policy.tools.x]\nscopes = []\narguments = { a = {} }",
+        "[policy.tools.x]\nscopes = []\narguments = { a = { at_most = 'x' } }",
+        "[policy.tools.x]\nscopes = []\narguments = { a = { at_most = nan } }",
+        "[policy.tools.x]\nscopes = []\narguments = { a = { at_most = true } }",
+        "[policy.tools.x]\nscopes = []\narguments = { a = { at_least = 2, at_most = 1 } }",
+        "[policy.resources.'users://{id']\nscopes = []",
+        "[policy.completions.x]\nscopes = []",
+        "[policy.hierarchy]\na = ['b']\nb = ['a']",
+        "[policy.hierarchy]\na = 'b'",
+        "[policy.hierarchy]\n'a b' = ['c']",
+    ],
+)
+def test_a_policy_that_is_not_understood_is_refused_wherever_the_file_is_read(tmp_path: Path, text: str) -> None:
+    (tmp_path / "garrison.toml").write_text(text)
+    with pytest.raises(UsageError, match="policy"):
+        policy(tmp_path)
+    with pytest.raises(UsageError, match="policy"):
+        server_settings(tmp_path, {})

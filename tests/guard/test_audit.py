@@ -71,7 +71,7 @@ async def test_a_cancelled_call_is_charged_for_no_longer_than_it_may_take(
 
     monkeypatch.setattr(guard, "AFTERMATH_TIMEOUT", 0.01)
     client = world.client(world.guard(app, limiter=Hanging(LimitSettings())))
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: client.post("/mcp", **call()))
             await entered.wait()

@@ -203,7 +203,7 @@ def test_all_scopes_of_the_policy_are_known() -> None:
 @pytest.mark.parametrize("kind", ["tools", "resources", "prompts"])
 def test_a_policy_cannot_be_changed_after_it_was_made(kind: str) -> None:
     rules = {"a": Rule()}
-    policy = Policy(**{kind: rules})
+    policy = Policy(**{kind: rules})  # type: ignore[arg-type]  # kind is none of the hierarchy's
     rules["b"] = Rule()
     assert set(getattr(policy, kind)) == {"a"}
     with pytest.raises(TypeError):

@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from garrison.guard import lists
+from garrison.content.schema import ToolSchemas
+from garrison.guard import rewriting
+from garrison.guard.conditions import at_most
+from garrison.guard.policy import Policy, needs
 from tests.guard.test_both_eras import ANSWERS, MODES, connected, guarded, server
 from tests.guard.world import World, legacy, modern
 
@@ -109,13 +112,13 @@ async def test_an_event_that_never_ends_is_not_passed(world: World) -> None:
     ids=["no JSON", "deep", "no JSON event", "compressed"],
 )
 async def test_a_list_that_cannot_be_read_does_not_pass(world: World, app: ASGIApp) -> None:
-    with pytest.raises(lists.UnreadableListError):
+    with pytest.raises(rewriting.UnreadableError):
         await listed(world, app, "tools/list")
 
 
 async def test_a_list_that_is_too_long_does_not_pass(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lists, "MAX_LIST", 50)
-    with pytest.raises(lists.UnreadableListError, match="too long"):
+    monkeypatch.setattr(rewriting, "MAX_GATHERED", 50)
+    with pytest.raises(rewriting.UnreadableError, match="too long"):
         await listed(world, answering(document("tools")), "tools/list")
 
 
@@ -143,4 +146,51 @@ async def test_a_call_is_not_taken_for_a_list(world: World) -> None:
 
 async def test_filtering_can_be_turned_off(world: World) -> None:
     response = await listed(world, answering(document("tools")), "tools/list", filter_lists=False)
-    assert response.content == document("tools")
+    assert response.json()["result"] == {"tools": LISTED["tools"], "cacheScope": "private"}
+
+
+async def test_two_callers_with_one_server_see_each_what_they_may_use_and_no_cache_may_keep_it(world: World) -> None:
+    """Hidden is what is for others, or needs a scope that is had in no way; not what a call of it decides."""
+    policy = Policy(
+        tools={
+            "anybody": needs(),
+            "alice": needs(subjects={"alice"}),
+            "phone": needs(clients={"phone"}),
+            "reader": needs("read"),
+            "argued": needs(arguments={"a": at_most(1)}),
+            "asked": needs(when=lambda _context: False),
+        },
+        resources={"x://{id}": needs("read"), "x://{id}/{part}": needs("write"), "x://fixed": needs()},
+        hierarchy={"admin": {"read"}},
+    )
+    entries = {
+        "tools": [{"name": name} for name in [*policy.tools, "unnamed"]],
+        "resources": [{"uri": uri} for uri in ("x://1", "x://1/2", "x://fixed", "x://../fixed", "y://1")],
+        "resourceTemplates": [{"uriTemplate": uri} for uri in ("x://{id}", "x://{id}/{part}", "x://{other}", "x://1")],
+    }
+    member_of = {method: member for member, method in METHODS.items()}
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        member = member_of[json.loads((await receive())["body"])["method"]]
+        result = {member: entries[member], "cacheScope": "public", "ttlMs": 60_000}
+        headers = [(b"content-type", b"application/json"), (b"cache-control", b"public, max-age=60")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": json.dumps({"id": 1, "result": result}).encode()})
+
+    schemas = ToolSchemas({name: {"type": "object"} for name in policy.tools})
+    guard = world.guard(app, policy, schemas=schemas)
+
+    async def seen(member: str, scope: str, **claims: Any) -> list[str]:
+        response = await world.client(guard, world.mint(scope, **claims)).post("/mcp", **modern(METHODS[member]))
+        assert response.headers["cache-control"] == "private, no-store, no-transform"
+        assert response.headers["vary"] == "authorization"
+        assert response.json()["result"]["cacheScope"] == "private"
+        return [next(iter(entry.values())) for entry in response.json()["result"][member]]
+
+    bob = {"subject": "bob", "client_id": "phone"}
+    assert await seen("tools", "admin") == ["anybody", "alice", "reader", "argued", "asked"]
+    assert await seen("tools", "write", **bob) == ["anybody", "phone", "argued", "asked"]
+    assert await seen("resources", "admin") == ["x://1", "x://fixed"]
+    assert await seen("resources", "write", **bob) == ["x://1/2", "x://fixed"]
+    assert await seen("resourceTemplates", "admin") == ["x://{id}"]
+    assert await seen("resourceTemplates", "write", **bob) == ["x://{id}/{part}"]

@@ -5,7 +5,11 @@ from typing import Any
 import pytest
 
 from garrison.base.events import Kind
-from tests.guard.world import World, call, legacy, modern
+from garrison.content.schema import ToolSchemas
+from garrison.guard.refusal import InputRejected
+from garrison.guard.types import Message, Shape
+from garrison.guard.validate import check_arguments
+from tests.guard.world import World, legacy, modern
 
 BAD: list[Any] = [
     {},
@@ -37,10 +41,11 @@ async def test_wrong_arguments_are_a_tool_error_that_names_the_field(world: Worl
     assert world.events.kinds() == [Kind.INPUT_REJECTED]
 
 
-async def test_a_tool_without_a_schema_is_not_called(world: World) -> None:
-    response = await world.client().post("/mcp", **call("schemaless", {}))
-    assert response.json()["result"]["isError"] is True
-    assert world.app.scopes == []
+def test_the_arguments_of_a_tool_without_a_schema_are_never_right() -> None:
+    """The guard doesn't start with such a tool in its policy; this holds should one come later."""
+    message = Message(Shape.REQUEST, "tools/call", 1, {"name": "schemaless", "arguments": {}}, b"", modern=True)
+    with pytest.raises(InputRejected):
+        check_arguments(ToolSchemas({}), message)
 
 
 @pytest.mark.parametrize("params", [{"name": "whoami"}, {"name": "whoami", "arguments": None}], ids=str)

@@ -8,6 +8,9 @@
 Errors of the OAuth wire have a tree of their own in oauth/errors.py.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class GarrisonError(Exception):
     """Something went wrong that the caller can read about.
@@ -35,3 +38,10 @@ class EventStoreError(GarrisonError):
 
 class FetchError(GarrisonError):
     pass
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint for a name that is not among `known`: the nearest of them, and all of them."""
+    names = list(known)
+    nearest = difflib.get_close_matches(name, names, n=1)
+    return (f"Did you mean {nearest[0]}? " if nearest else "") + f"Known: {', '.join(names)}."

@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, str] = {
     "bridge": "offer a remote MCP server on stdio, for Claude Desktop and others",
     "certs": "the local certificate authority and the certificates",
     "nginx": "print the nginx configuration",
+    "policy": "who may do what: check the policy, or explain why a call would be allowed or not",
     "events": "the security events",
 }
 """Every command: its file is the module of that name in this folder, with `add_arguments(parser)` and `run(args)`."""
@@ -81,9 +82,9 @@ def _is_text(argument: str) -> bool:
 
 
 def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
-    """Parse, and let the key=value pairs of `call` stand before, between and behind its options."""
+    """Parse, and let the key=value pairs of a call stand before, between and behind its options."""
     args, rest = parser.parse_known_args(arguments)
-    if rest and (args.command != "call" or not all("=" in word and not word.startswith("-") for word in rest)):
+    if rest and not (hasattr(args, "arguments") and all("=" in word and not word.startswith("-") for word in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
         args.arguments += rest

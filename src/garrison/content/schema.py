@@ -39,6 +39,10 @@ class ToolSchemas:
     def __init__(self, schemas: Mapping[str, Mapping[str, Any]]) -> None:
         self._validators = {tool: _compile(tool, schema) for tool, schema in schemas.items()}
 
+    def __contains__(self, tool: object) -> bool:
+        """Whether there is a schema for `tool`; without one every call of it is refused."""
+        return tool in self._validators
+
     def check(self, tool: str, arguments: Any) -> list[str]:
         """What is wrong with `arguments`, at most `MAX_SENTENCES` public sentences; [] when nothing is.
 

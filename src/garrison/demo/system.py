@@ -64,7 +64,7 @@ def authorization_server(
     events: EventStore,
     trusted_proxies: Sequence[str] = (),
 ) -> ASGIApp:
-    """The authorization server of `home`, issuing tokens for `resources` with the demonstration's scopes.
+    """The authorization server of `home`, issuing tokens for `resources` with the scopes of its policy.
 
     Raises:
         UsageError: a resource is no address, or a setting is unsafe.
@@ -81,7 +81,7 @@ def authorization_server(
             database_url=home.auth_database_url,
             signing_keys=home.read_signing_keys(),
             secret=home.read_secret(),
-            resources=dict.fromkeys(resources, POLICY.scopes()),
+            resources=dict.fromkeys(resources, (settings.policy or POLICY).grantable()),
             scope_descriptions=SCOPES,
             access_token_lifetime=settings.access_token_lifetime,
             trusted_proxies=trusted_proxies,
@@ -99,11 +99,17 @@ async def guarded_server(
     events: EventStore,
     connect_to: Mapping[str, str] | None = None,
 ) -> AsyncIterator[ASGIApp]:
-    """The customer-service server behind its guard; what the guard holds is given back at the end of the block."""
+    """The customer-service server behind its guard; what the guard holds is given back at the end of the block.
+
+    The policy is garrison.toml's, or the demonstration's own where that has none.
+
+    Raises:
+        GarrisonError: the policy names a tool that the server doesn't have, or something is missing.
+    """
     server = build(CustomerDatabase(home.customers), lambda: summary(events))
     async with guarded(
         server.http_app(path=MCP_PATH),
-        POLICY,
+        settings.policy or POLICY,
         await fastmcp_schemas(server),
         resource=resource,
         issuer=issuer,

@@ -4,67 +4,16 @@ The methods are those of all revisions (mcp_types.methods); tasks/* are left out
 a key to another caller's result.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
-from garrison.guard.policy import Policy, Rule
+from garrison.guard import asked
+from garrison.guard.asked import Finder, Params
+from garrison.guard.decision import Decision, decide
+from garrison.guard.policy import Policy
 from garrison.guard.refusal import Denied, MethodNotFound, Refusal, ScopeMissing
 from garrison.guard.types import Caller, Message, Shape
 from garrison.oauth import challenge, scope
-
-Params = Mapping[str, Any]
-RulesOf = Callable[[Policy, Params], Iterator[Rule | None]]
-"""The rules that all must allow a request; None among them for a thing that the policy doesn't name."""
-
-_SUBSCRIPTIONS = frozenset({"toolsListChanged", "promptsListChanged", "resourcesListChanged", "resourceSubscriptions"})
-"""All there is to subscribe to: another spelling that the app understood would ask past the policy."""
-
-
-def _tool(policy: Policy, params: Params) -> Iterator[Rule | None]:
-    """Not as a task: that would go on after the answer, where nobody watches it."""
-    yield None if params.get("task") is not None else _named(policy.tools, params.get("name"))
-
-
-def _prompt(policy: Policy, params: Params) -> Iterator[Rule | None]:
-    yield _named(policy.prompts, params.get("name"))
-
-
-def _resource(policy: Policy, params: Params) -> Iterator[Rule | None]:
-    yield _named(policy.resources, params.get("uri"))
-
-
-def _completion(policy: Policy, params: Params) -> Iterator[Rule | None]:
-    """Completing an argument tells about the prompt or resource that has it."""
-    ref = params.get("ref")
-    if isinstance(ref, Mapping) and ref.get("type") == "ref/prompt":
-        yield _named(policy.prompts, ref.get("name"))
-    elif isinstance(ref, Mapping) and ref.get("type") == "ref/resource":
-        yield _named(policy.resources, ref.get("uri"))
-    else:
-        yield None
-
-
-def _subscription(policy: Policy, params: Params) -> Iterator[Rule | None]:
-    """List changes are free; being told of a resource's updates needs what reading it needs."""
-    wanted = params.get("notifications")
-    if not isinstance(wanted, Mapping) or not wanted.keys() <= _SUBSCRIPTIONS:
-        yield None
-        return
-    uris = wanted.get("resourceSubscriptions")
-    for uri in uris if isinstance(uris, list) else [] if uris is None else [None]:
-        yield _named(policy.resources, uri)
-
-
-def _named(rules: Mapping[str, Rule], name: object) -> Rule | None:
-    return rules.get(name) if isinstance(name, str) else None
-
-
-def _picks_version(params: Params) -> bool:
-    """FastMCP serves older versions of a thing on request; rules and schemas speak of the one that it offers."""
-    meta = params.get("_meta")
-    picked = meta.get("fastmcp") if isinstance(meta, Mapping) else None
-    return isinstance(picked, Mapping) and picked.get("version") is not None
-
+from garrison.oauth.access_token import AccessToken
 
 FREE = frozenset(
     {
@@ -79,14 +28,14 @@ FREE = frozenset(
     }
 )
 """Requests that need no more than authentication."""
-RULED: Mapping[str, RulesOf] = {
-    "completion/complete": _completion,
-    "prompts/get": _prompt,
-    "resources/read": _resource,
-    "resources/subscribe": _resource,
-    "resources/unsubscribe": _resource,
-    "subscriptions/listen": _subscription,
-    "tools/call": _tool,
+RULED: Mapping[str, Finder] = {
+    "completion/complete": asked.completion,
+    "prompts/get": asked.prompt,
+    "resources/read": asked.resource,
+    "resources/subscribe": asked.resource,
+    "resources/unsubscribe": asked.resource,
+    "subscriptions/listen": asked.subscription,
+    "tools/call": asked.tool,
 }
 """Requests that the policy decides."""
 NOTIFICATIONS = frozenset(
@@ -98,6 +47,11 @@ NOTIFICATIONS = frozenset(
     }
 )
 """Notifications that need no more than authentication; the app takes them for the caller's own session only."""
+
+
+def judge(policy: Policy, token: AccessToken, method: str, params: Params) -> Decision:
+    """What `policy` says to a request that it decides: `method` is one of `RULED`."""
+    return decide(policy, token, method, RULED[method](policy, params))
 
 
 class Authorizer:
@@ -125,30 +79,41 @@ class Authorizer:
             self._check_ruled(caller, message)
 
     def _check_ruled(self, caller: Caller, message: Message) -> None:
-        rules_of = RULED.get(message.method)
-        if rules_of is None:
+        if message.method not in RULED:
             raise MethodNotFound("There is no such method here.", status=404 if message.modern else 400)
         if _picks_version(message.params):
             raise Denied("Another version than the one offered can't be asked for here.")
-        needed: frozenset[str] = frozenset()
-        for rule in rules_of(self._policy, message.params):
-            if rule is None:
-                raise Denied("There is no such thing here for this caller.", reason="the policy names no such thing")
-            needed |= rule.scopes
-        if not scope.covers(caller.token.scopes, needed):
-            raise self._scope_missing(needed, caller)
+        decision = judge(self._policy, caller.token, message.method, message.params)
+        if not decision.allowed:
+            raise self._refusal(decision)
 
-    def _scope_missing(self, needed: frozenset[str], caller: Caller) -> ScopeMissing:
+    def _refusal(self, decision: Decision) -> Denied:
+        if decision.missing:
+            return self._scope_missing(decision)
+        if decision.who:
+            return Denied("The policy does not allow this call as it is.", reason=decision.why)
+        # The same words whether it isn't there or isn't this caller's.
+        return Denied("There is no such thing here for this caller.", reason=decision.why)
+
+    def _scope_missing(self, decision: Decision) -> ScopeMissing:
         """RFC 6750 §3.1 and MCP's step-up: the challenge names every scope of the operation, not only the missing."""
+        needed = scope.render(decision.needed)
         rendered = challenge.render(
             error="insufficient_scope",
             error_description="this operation needs more scope",
-            scope=scope.render(needed),
+            scope=needed,
             resource_metadata=self._metadata_url,
         )
         return ScopeMissing(
-            f"This needs the scope: {scope.render(needed)}.",
-            reason=f"scope missing: {scope.render(needed - caller.token.scopes)}",
+            f"This needs the scope: {needed}.",
+            reason=decision.why,
             headers={"www-authenticate": rendered},
-            data={"error": "insufficient_scope", "scope": scope.render(needed)},
+            data={"error": "insufficient_scope", "scope": needed},
         )
+
+
+def _picks_version(params: Params) -> bool:
+    """FastMCP serves older versions of a thing on request; rules and schemas speak of the one that it offers."""
+    meta = params.get("_meta")
+    picked = meta.get("fastmcp") if isinstance(meta, Mapping) else None
+    return isinstance(picked, Mapping) and picked.get("version") is not None

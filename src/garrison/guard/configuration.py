@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from garrison.base.addresses import is_loopback_host
 from garrison.base.errors import UsageError
+from garrison.content.schema import ToolSchemas
 from garrison.guard.issuers import Introspection, Issuer
 from garrison.guard.policy import Policy
 from garrison.oauth import resource as resource_rfc8707
@@ -89,11 +90,22 @@ def _check_endpoint(url: str, name: str) -> None:
         raise UsageError(f"The {name} {url!r} is no https address.")
 
 
-def check_policy(policy: Policy) -> None:
+def check_policy(policy: Policy, schemas: ToolSchemas, issuers: Sequence[str]) -> None:
+    """Something can be called, with arguments that can be judged, by callers that can't be mistaken."""
     if policy.is_empty():
         raise UsageError(
             "The guard's policy is empty, so that nothing could be called.",
             "Name the tools, resources and prompts that may be used, and their scopes.",
+        )
+    if unknown := sorted(name for name in policy.tools if name not in schemas):
+        raise UsageError(
+            f"The policy names tools whose arguments have no schema: {', '.join(unknown)}.",
+            "Take out of the policy what the server doesn't offer, or give the schema: no call could be judged.",
+        )
+    if len(issuers) > 1 and any((rule.subjects or rule.clients) and not rule.issuers for rule in policy.rules()):
+        raise UsageError(
+            "The policy names subjects or clients, and the guard believes several issuers.",
+            "Say whose they are with the rule's `issuers`: each issuer has its own alice (RFC 9068, section 5).",
         )
 
 

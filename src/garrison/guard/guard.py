@@ -18,7 +18,7 @@ from garrison.base.clock import Clock, system_clock
 from garrison.base.events import EventSink
 from garrison.base.fetch import Fetcher
 from garrison.content.schema import ToolSchemas
-from garrison.guard import configuration, limit, lists, respond, validate
+from garrison.guard import configuration, limit, lists, respond, results, validate
 from garrison.guard import message as messages
 from garrison.guard.audit import Audit
 from garrison.guard.authenticate import Authenticator
@@ -31,6 +31,7 @@ from garrison.guard.metadata import Metadata
 from garrison.guard.origin import Origin
 from garrison.guard.policy import Policy
 from garrison.guard.refusal import Broken, Refusal
+from garrison.guard.request_state import StateBinding
 from garrison.guard.session import SessionBinding
 from garrison.guard.types import Call, Caller, Request, Scope
 from garrison.guard.verify import LEEWAY, IssuerVerifier
@@ -95,7 +96,7 @@ class Guard:
         issuers = [Issuer.of(one) for one in ((issuer,) if isinstance(issuer, str | Issuer) else issuer)]
         configuration.check_resource(resource, insecure_http_off_loopback=insecure_http_off_loopback)
         configuration.check_issuers(issuers)
-        configuration.check_policy(policy)
+        configuration.check_policy(policy, schemas, [one.url for one in issuers])
         configuration.check_secret(secret)
         configuration.check_lists(allowed_hosts=allowed_hosts, allowed_origins=allowed_origins)
         self._app = AuthContextMiddleware(app)
@@ -119,6 +120,7 @@ class Guard:
         )
         self._identity = Identity(self._origin.path, resource)
         self._sessions = SessionBinding(secret, resource)
+        self._states = StateBinding(secret, resource)
         self._messages = messages.Reader(max_body, body_timeout)
         self._authorizer = Authorizer(policy, self._metadata.url)
         self._audit = Audit(events, clock)
@@ -161,6 +163,7 @@ class Guard:
         if request.method == "POST":
             call.message = message = await self._messages.read(request, receive)
             messages.check_agreement(request, message)
+            call.message = message = self._states.unbind(message, caller)
             self._authorizer.check(caller, message, in_session=call.session_id is not None)
         await limit.admit(self._limiter, caller, call.message)
         if call.message:
@@ -198,9 +201,12 @@ class Guard:
         self._audit.finished(call, status=watch.status, size=watch.size, seconds=seconds, failure=failure)
 
     def _outbound(self, call: Call, caller: Caller, send: Send) -> Send:
-        if not self._filter_lists or not lists.concerns(call):
-            return send
-        return lists.ListFilter(send, self._policy, caller).send
+        if self._filter_lists and lists.concerns(call):
+            return lists.ListFilter(send, self._policy, caller).send
+        message = call.message
+        if message is not None and results.concerns(message):
+            return results.ResultAmender(send, lambda state: self._states.bind(state, caller, message)).send
+        return send
 
     def _stream_lifetime(self, call: Call, caller: Caller) -> float | None:
         """Seconds that a stream of notifications may stay open; None for an answer to a question."""

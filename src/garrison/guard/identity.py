@@ -53,6 +53,9 @@ class Identity:
 
 def _headers(scope: Scope, call: Call) -> list[tuple[bytes, bytes]]:
     headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _TAKEN_OUT]
+    if call.message and call.message.rewritten:
+        headers = [(name, value) for name, value in headers if name.lower() != b"content-length"]
+        headers.append((b"content-length", str(len(call.message.body)).encode()))
     headers.append((_CORRELATION_ID, call.request.correlation_id.encode()))
     if call.session_id is not None:
         headers.append((_SESSION_ID, call.session_id.encode("latin-1")))

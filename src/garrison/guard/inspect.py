@@ -11,6 +11,9 @@ from garrison.guard.types import CORRELATION_ID, SESSION_ID
 from garrison.limits.tokens import estimate_tokens
 
 _CORRELATION_ID, _SESSION_ID = CORRELATION_ID.encode(), SESSION_ID.encode()
+_CACHING = frozenset({b"expires", b"pragma", b"surrogate-control"})
+_UNCACHED = [(b"cache-control", b"private, no-store, no-transform"), (b"vary", b"authorization")]
+"""RFC 9111 §5.2.2: what one caller may see is for no cache on the way, whatever RFC 9213 header tells some of them."""
 
 
 class ResponseWatch:
@@ -54,6 +57,7 @@ class ResponseWatch:
             lowered = name.lower()
             if lowered == _SESSION_ID:
                 sent.append((_SESSION_ID, self._bind_session(value.decode("latin-1")).encode("latin-1")))
-            elif lowered != _CORRELATION_ID:
+            elif lowered != _CORRELATION_ID and lowered not in _CACHING and not lowered.endswith(b"cache-control"):
                 sent.append((name, value))
+        sent += _UNCACHED
         return sent

@@ -1,30 +1,26 @@
 """Lists on their way back, cut to what the caller may use: what can't be called need not be known.
 
+What hides a thing is what can be decided without a call of it: whether it is named, for whom, and with which scopes.
+Conditions on arguments and `when` hide nothing.
+
 Only answers to list requests come through here, and the streams that such an answer could come on; everything else is
-streamed untouched. A list is gathered whole, up to `MAX_LIST` bytes; one that can't be read doesn't pass (fail closed).
+streamed untouched. One that can't be read doesn't pass (fail closed).
 """
 
 import json
-import re
-from collections.abc import Mapping
 from typing import Any
 
-from starlette.types import Message, Send
+from starlette.types import Send
 
-from garrison.guard.policy import Policy, Rule
+from garrison.guard.asked import listed
+from garrison.guard.decision import decide_unseen
+from garrison.guard.policy import Policy
+from garrison.guard.rewriting import Rewriter, UnreadableError
 from garrison.guard.types import Call, Caller
-from garrison.oauth import scope
 
-MAX_LIST = 8 * 1024 * 1024
 METHODS = frozenset({"tools/list", "resources/list", "resources/templates/list", "prompts/list"})
 _NAMES = {"tools": "name", "prompts": "name", "resources": "uri", "resourceTemplates": "uriTemplate"}
 """The member of a result that holds a list, and the member of an entry that the policy knows it by."""
-_EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
-_LINE_END = re.compile(rb"\r\n|\n|\r")
-
-
-class UnreadableListError(Exception):
-    """The app's list is too long, compressed, or not JSON."""
 
 
 def concerns(call: Call) -> bool:
@@ -36,78 +32,18 @@ class ListFilter:
     """Stands in for `send`, in front of `send`."""
 
     def __init__(self, send: Send, policy: Policy, caller: Caller) -> None:
-        self._send = send
-        self._rules: Mapping[str, Mapping[str, Rule]] = {
-            "tools": policy.tools,
-            "prompts": policy.prompts,
-            "resources": policy.resources,
-            "resourceTemplates": policy.resources,
-        }
-        self._scopes = caller.token.scopes
-        self._start: Message | None = None
-        self._stream = False
-        self._gathered = b""
-
-    async def send(self, message: Message) -> None:
-        """Raises `UnreadableListError`."""
-        if message["type"] == "http.response.start":
-            await self._begin(message)
-        elif message["type"] == "http.response.body" and self._stream:
-            await self._pass_events(message)
-        elif message["type"] == "http.response.body":
-            await self._pass_whole(message)
-        else:
-            await self._send(message)
-
-    async def _begin(self, message: Message) -> None:
-        headers = {name.lower(): value for name, value in message.get("headers", ())}
-        if b"content-encoding" in headers:
-            raise UnreadableListError("the list is compressed")
-        self._stream = headers.get(b"content-type", b"").startswith(b"text/event-stream")
-        if self._stream:
-            await self._send(message)
-        else:
-            self._start = message  # its content-length isn't known yet
-
-    async def _pass_whole(self, message: Message) -> None:
-        self._gather(message.get("body", b""))
-        if message.get("more_body", False) or self._start is None:
-            return
-        body = self._cut(self._gathered) if self._gathered else b""
-        kept = [(name, value) for name, value in self._start["headers"] if name.lower() != b"content-length"]
-        await self._send({**self._start, "headers": [*kept, (b"content-length", str(len(body)).encode())]})
-        await self._send({**message, "body": body})
-
-    async def _pass_events(self, message: Message) -> None:
-        self._gather(message.get("body", b""))
-        passed = b""
-        while found := _EVENT_END.search(self._gathered):
-            event, self._gathered = self._gathered[: found.end()], self._gathered[found.end() :]
-            passed += self._cut_event(event, found.group())
-        # What is left at the end of the stream is no event: by its specification it is thrown away.
-        await self._send({**message, "body": passed})
-
-    def _gather(self, more: bytes) -> None:
-        self._gathered += more
-        if len(self._gathered) > MAX_LIST:
-            raise UnreadableListError("the list is too long")
-
-    def _cut_event(self, event: bytes, end: bytes) -> bytes:
-        lines = [line for line in _LINE_END.split(event) if line]
-        data = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")]
-        if not b"".join(data).strip():
-            return event
-        others = [line for line in lines if not line.startswith(b"data:")]
-        return b"\n".join([*others, b"data: " + self._cut(b"\n".join(data))]) + (b"\n\n" if end else b"")
+        self._policy = policy
+        self._token = caller.token
+        self.send = Rewriter(send, self._cut).send
 
     def _cut(self, text: bytes) -> bytes:
         """A JSON-RPC message, with only those entries in its list that the caller may use."""
         try:
             message = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise UnreadableListError("the list is not JSON") from error
+            raise UnreadableError("the list is not JSON") from error
         result = message.get("result") if isinstance(message, dict) else None
-        if not isinstance(result, dict) or not _NAMES.keys() & result.keys():
+        if not isinstance(result, dict) or not result.keys() & {*_NAMES, "cacheScope"}:
             return text
         for member, name in _NAMES.items():
             if isinstance(entries := result.get(member), list):
@@ -118,5 +54,4 @@ class ListFilter:
 
     def _allowed(self, member: str, name: str, entry: Any) -> bool:
         named = entry.get(name) if isinstance(entry, dict) else None
-        rule = self._rules[member].get(named) if isinstance(named, str) else None
-        return rule is not None and scope.covers(self._scopes, rule.scopes)
+        return decide_unseen(self._policy, self._token, listed(self._policy, member, named)).allowed

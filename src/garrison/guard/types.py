@@ -88,7 +88,7 @@ class Shape(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One JSON-RPC message: `body` is what came and what goes on, byte for byte.
+    """One JSON-RPC message: `body` is what goes on, and what came, byte for byte, unless it is `rewritten`.
 
     Attributes:
         modern: whether it speaks a revision without handshake (2026-07-28 and later).
@@ -100,6 +100,7 @@ class Message:
     params: Mapping[str, Any]
     body: bytes = field(repr=False)
     modern: bool
+    rewritten: bool = False
 
     @property
     def target(self) -> str:

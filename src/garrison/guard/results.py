@@ -1,0 +1,47 @@
+"""Results on their way back: a state that the client is to keep is bound to its caller; no cache may share a result.
+
+A shared cache in front of the guard would hand one caller's answer to another, unseen; so `cacheScope` (MCP 2026-07-28,
+caching) is always `private`. A result that can't be read goes on as it is: a state in it is worth nothing then.
+"""
+
+import json
+from collections.abc import Callable
+
+from mcp_types.methods import CACHEABLE_METHODS, INPUT_REQUIRED_METHODS
+from starlette.types import Send
+
+from garrison.guard.request_state import STATE
+from garrison.guard.rewriting import Rewriter
+from garrison.guard.types import Message
+
+METHODS = CACHEABLE_METHODS | INPUT_REQUIRED_METHODS
+SCOPE = "cacheScope"
+_STATE_KEY, _SCOPE_KEY = f'"{STATE}"'.encode(), f'"{SCOPE}"'.encode()
+
+
+def concerns(message: Message) -> bool:
+    return message.modern and message.method in METHODS
+
+
+class ResultAmender:
+    """Stands in for `send`, in front of `send`. Args: bind: makes an app's state the caller's own."""
+
+    def __init__(self, send: Send, bind: Callable[[str], str]) -> None:
+        self._bind = bind
+        self.send = Rewriter(send, self._amend, lenient=True).send
+
+    def _amend(self, text: bytes) -> bytes:
+        if _STATE_KEY not in text and _SCOPE_KEY not in text:
+            return text
+        try:
+            message = json.loads(text)
+        except (ValueError, RecursionError):
+            return text
+        result = message.get("result") if isinstance(message, dict) else None
+        if not isinstance(result, dict):
+            return text
+        if isinstance(state := result.get(STATE), str):
+            result[STATE] = self._bind(state)
+        if SCOPE in result:
+            result[SCOPE] = "private"
+        return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()

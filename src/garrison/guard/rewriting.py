@@ -1,0 +1,104 @@
+"""JSON-RPC messages of a response on their way back, each handed to a function that may put another in its place.
+
+A body of JSON is gathered whole; a stream of events is passed on event by event.
+"""
+
+import re
+from collections.abc import Callable
+
+from starlette.types import Message, Send
+
+MAX_GATHERED = 8 * 1024 * 1024
+"""Bytes of one JSON-RPC message."""
+_EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+class UnreadableError(Exception):
+    """The app's response is too long, compressed, or not JSON."""
+
+
+class Rewriter:
+    """Stands in for `send`, in front of `send`.
+
+    Args:
+        rewrite: gets the JSON text of a message, and gives the text that goes on in its place.
+        lenient: whether what can't be gathered goes on as it is, instead of not at all.
+    """
+
+    def __init__(self, send: Send, rewrite: Callable[[bytes], bytes], *, lenient: bool = False) -> None:
+        self._send = send
+        self._rewrite = rewrite
+        self._lenient = lenient
+        self._start: Message | None = None
+        self._stream = False
+        self._passing = False
+        self._gathered = b""
+
+    async def send(self, message: Message) -> None:
+        """Raises `UnreadableError`, unless lenient."""
+        if self._passing:
+            await self._send(message)
+        elif message["type"] == "http.response.start":
+            await self._begin(message)
+        elif message["type"] == "http.response.body" and self._stream:
+            await self._pass_events(message)
+        elif message["type"] == "http.response.body":
+            await self._pass_whole(message)
+        else:
+            await self._send(message)
+
+    async def _begin(self, message: Message) -> None:
+        headers = {name.lower(): value for name, value in message.get("headers", ())}
+        if b"content-encoding" in headers:
+            if not self._lenient:
+                raise UnreadableError("the response is compressed")
+            self._passing = True
+        self._stream = headers.get(b"content-type", b"").startswith(b"text/event-stream")
+        if self._stream or self._passing:
+            await self._send(message)
+        else:
+            self._start = message  # its content-length isn't known yet
+
+    async def _pass_whole(self, message: Message) -> None:
+        if not self._gather(message.get("body", b"")):
+            if self._start is not None:
+                await self._send(self._start)
+            await self._send({**message, "body": self._gathered})
+            return
+        if message.get("more_body", False) or self._start is None:
+            return
+        body = self._rewrite(self._gathered) if self._gathered else b""
+        kept = [(name, value) for name, value in self._start["headers"] if name.lower() != b"content-length"]
+        await self._send({**self._start, "headers": [*kept, (b"content-length", str(len(body)).encode())]})
+        await self._send({**message, "body": body})
+
+    async def _pass_events(self, message: Message) -> None:
+        if not self._gather(message.get("body", b"")):
+            await self._send({**message, "body": self._gathered})
+            return
+        passed = b""
+        while found := _EVENT_END.search(self._gathered):
+            event, self._gathered = self._gathered[: found.end()], self._gathered[found.end() :]
+            passed += self._rewrite_event(event)
+        # What is left at the end of the stream is no event: by its specification it is thrown away.
+        await self._send({**message, "body": passed})
+
+    def _gather(self, more: bytes) -> bool:
+        """Whether it could be gathered; if not, everything goes on as it is from here."""
+        self._gathered += more
+        if len(self._gathered) <= MAX_GATHERED:
+            return True
+        if not self._lenient:
+            raise UnreadableError("the response is too long")
+        self._passing = True
+        return False
+
+    def _rewrite_event(self, event: bytes) -> bytes:
+        lines = [line for line in _LINE_END.split(event) if line]
+        data = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")]
+        text = b"\n".join(data)
+        if not text.strip() or (rewritten := self._rewrite(text)) == text:
+            return event
+        others = [line for line in lines if not line.startswith(b"data:")]
+        return b"\n".join([*others, b"data: " + rewritten]) + b"\n\n"
