@@ -268,7 +268,7 @@ def test_true_is_true() -> None:
     assert call(Policy(tools={"t": needs(when=lambda _context: True)}), token()) is None
 
 
-@pytest.mark.parametrize("answer", [False, None, 1, "yes", [1], Truthy(), coroutine], ids=lambda answer: type(answer).__name__)
+@pytest.mark.parametrize("answer", [False, None, 1, "yes", [1], Truthy(), coroutine], ids=lambda x: type(x).__name__)
 def test_anything_else_than_true_denies(answer: Any) -> None:
     def asks(_context: PolicyContext) -> bool:
         found: Any = answer() if answer is coroutine else answer
