@@ -101,11 +101,18 @@ NOTIFICATIONS = frozenset(
 
 
 class Authorizer:
-    """Args: metadata_url: for the challenge (RFC 9728 §5.1)."""
+    """Judges messages by the policy.
 
-    def __init__(self, policy: Policy, metadata_url: str) -> None:
+    Args:
+        policy: what may be done.
+        metadata_url: for the challenge (RFC 9728 §5.1).
+        scope_prefixes: by issuer, what its clients write before a scope that they ask for.
+    """
+
+    def __init__(self, policy: Policy, metadata_url: str, scope_prefixes: Mapping[str, str]) -> None:
         self._policy = policy
         self._metadata_url = metadata_url
+        self._scope_prefixes = scope_prefixes
 
     def check(self, caller: Caller, message: Message, *, in_session: bool) -> None:
         """Passes what the policy allows.
@@ -140,15 +147,17 @@ class Authorizer:
 
     def _scope_missing(self, needed: frozenset[str], caller: Caller) -> ScopeMissing:
         """RFC 6750 §3.1 and MCP's step-up: the challenge names every scope of the operation, not only the missing."""
+        prefix = self._scope_prefixes.get(caller.token.issuer, "")
+        asked = scope.render(prefix + one for one in needed)
         rendered = challenge.render(
             error="insufficient_scope",
             error_description="this operation needs more scope",
-            scope=scope.render(needed),
+            scope=asked,
             resource_metadata=self._metadata_url,
         )
         return ScopeMissing(
             f"This needs the scope: {scope.render(needed)}.",
             reason=f"scope missing: {scope.render(needed - caller.token.scopes)}",
             headers={"www-authenticate": rendered},
-            data={"error": "insufficient_scope", "scope": scope.render(needed)},
+            data={"error": "insufficient_scope", "scope": asked},
         )
