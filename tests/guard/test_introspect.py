@@ -185,12 +185,14 @@ async def test_a_jwt_of_an_issuer_that_is_not_believed_is_shown_to_nobody(world:
     assert world.issuer.fetched == []
 
 
-async def test_an_opaque_token_expires_as_the_issuer_says(world: World) -> None:
-    world.issuer.describe(OPAQUE, exp=int(world.clock()) + 2 - verify.LEEWAY)
+@pytest.mark.parametrize("opaque", [True, False], ids=["opaque", "JWT"])
+async def test_a_token_expires_as_soon_as_its_issuer_says(world: World, *, opaque: bool) -> None:
+    token = OPAQUE if opaque else world.mint()
+    world.issuer.describe(token, exp=int(world.clock()) + 2 - verify.LEEWAY)
     guard = asking(world)
-    assert (await post(world, guard, OPAQUE)).status_code == 200
+    assert (await post(world, guard, token)).status_code == 200
     world.clock.now += 2
-    assert (await post(world, guard, OPAQUE)).status_code == 401
+    assert (await post(world, guard, token)).status_code == 401
 
 
 async def test_callers_with_the_same_token_share_one_question(world: World) -> None:
@@ -405,4 +407,5 @@ async def test_a_token_that_was_known_long_ago_is_a_strangers(world: World, monk
         assert asked(world) == at_once
         tasks.start_soon(post, world, guard, "second")
         await world.issuer.asked(at_once + 1)
+        assert world.issuer.introspected[-1][1]["token"] == "second"
         world.issuer.held.set()

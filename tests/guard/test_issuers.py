@@ -237,7 +237,8 @@ async def test_clients_are_told_to_ask_for_scopes_as_their_issuer_wants_them_ask
 
 async def test_of_issuers_that_want_scopes_asked_for_differently_each_ones_callers_are_told_right(world: World) -> None:
     entra = SAMPLES["Entra, a user"]
-    guard = world.guard(issuer=["https://login.example", entra.at(world.issuer.url)])
+    other = Issuer("https://login.example", scope_prefix="other:")
+    guard = world.guard(issuer=[other, entra.at(world.issuer.url)])
     caller = await world.client(guard, signed(world, entra, scp="other")).post("/mcp", **call())
     assert f'scope="api://{API}/customer:read"' in caller.headers["www-authenticate"]
     stranger = await world.client(guard, None).post("/mcp", **call())

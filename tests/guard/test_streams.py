@@ -177,6 +177,28 @@ async def leased(world: World, token: str) -> Callable[[], Awaitable[float]]:
     return partial(guard._authenticate.lease, request, await guard._authenticate(request))
 
 
+async def test_an_open_stream_of_a_jwt_needs_no_more_than_that_it_is_active(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(introspect, "ANSWER_WITHIN", 60)
+    world.issuer.alive[token := world.mint()] = {"active": True}
+    lease = await leased(world, token)
+    world.clock.now += verify.REVOKED_WITHIN
+    monkeypatch.setattr(verify, "REVOKED_WITHIN", 70)
+    monkeypatch.setattr(authenticate, "RENEWED_BEFORE", 67)
+    assert await lease() > 0
+    assert len(world.issuer.introspected) == 2
+
+
+async def test_an_open_stream_of_an_opaque_token_lives_by_the_last_answer_alone(world: World) -> None:
+    world.issuer.describe("opaque")
+    lease = await leased(world, "opaque")
+    assert await lease() > 0
+    world.issuer.describe("opaque", aud=None)
+    world.clock.now += verify.REVOKED_WITHIN
+    assert await lease() == 0
+
+
 @pytest.mark.parametrize("opaque", [True, False], ids=["opaque", "JWT"])
 async def test_an_open_stream_ends_when_the_issuer_does_not_answer_in_time(
     world: World, monkeypatch: pytest.MonkeyPatch, *, opaque: bool
