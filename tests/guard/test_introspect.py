@@ -185,12 +185,14 @@ async def test_a_jwt_of_an_issuer_that_is_not_believed_is_shown_to_nobody(world:
     assert world.issuer.fetched == []
 
 
-async def test_an_opaque_token_expires_as_the_issuer_says(world: World) -> None:
-    world.issuer.describe(OPAQUE, exp=int(world.clock()) + 2 - verify.LEEWAY)
+@pytest.mark.parametrize("opaque", [True, False], ids=["opaque", "JWT"])
+async def test_a_token_expires_as_soon_as_its_issuer_says(world: World, *, opaque: bool) -> None:
+    token = OPAQUE if opaque else world.mint()
+    world.issuer.describe(token, exp=int(world.clock()) + 2 - verify.LEEWAY)
     guard = asking(world)
-    assert (await post(world, guard, OPAQUE)).status_code == 200
+    assert (await post(world, guard, token)).status_code == 200
     world.clock.now += 2
-    assert (await post(world, guard, OPAQUE)).status_code == 401
+    assert (await post(world, guard, token)).status_code == 401
 
 
 async def test_callers_with_the_same_token_share_one_question(world: World) -> None:
@@ -253,13 +255,25 @@ def names_no_endpoint(world: World) -> None:
     world.issuer.metadata = {"introspection_endpoint": ""}
 
 
+def names_an_endpoint_that_is_gone(world: World) -> None:
+    world.issuer.metadata = {"introspection_endpoint": f"{world.issuer.url}/gone"}
+
+
 def names_a_foreign_issuer(world: World) -> None:
     world.issuer.metadata = {"issuer": "https://evil.example"}
 
 
-@pytest.mark.parametrize(
-    "trouble", [goes_down, answers_badly, answers_no_object, names_no_endpoint, names_a_foreign_issuer]
-)
+TROUBLES = [
+    goes_down,
+    answers_badly,
+    answers_no_object,
+    names_no_endpoint,
+    names_an_endpoint_that_is_gone,
+    names_a_foreign_issuer,
+]
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
 async def test_while_the_issuer_gives_no_answer_nothing_is_open(world: World, trouble: Callable[[World], None]) -> None:
     world.issuer.describe(OPAQUE)
     trouble(world)
@@ -332,14 +346,15 @@ async def flooded(world: World, guard: ASGIApp, tasks: Any, statuses: list[int])
     await others_have_run()
 
 
-@pytest.mark.parametrize("opaque", [True, False], ids=["opaque", "JWT"])
+@pytest.mark.parametrize("opaque", [True, False], ids=["asked about before", "signed"])
 async def test_strangers_ask_few_at_a_time_and_known_callers_do_not_wait_for_them(
     world: World, *, opaque: bool
 ) -> None:
-    token = OPAQUE if opaque else world.mint()
-    world.issuer.describe(token)
+    token = OPAQUE if opaque else world.mint(jti="new")
     guard, statuses = asking(world, endpoint=world.issuer.url + INTROSPECT), list[int]()
-    assert (await post(world, guard, token)).status_code == 200
+    for known in (OPAQUE, world.mint()):
+        world.issuer.describe(known)
+        assert (await post(world, guard, known)).status_code == 200
     world.clock.now += verify.REVOKED_WITHIN
     world.issuer.held = threading.Event()
     at_once = asked(world)
@@ -353,17 +368,44 @@ async def test_strangers_ask_few_at_a_time_and_known_callers_do_not_wait_for_the
     assert statuses == [401] * 10
 
 
-async def test_who_waits_too_long_behind_strangers_is_told_to_come_again(
+async def test_who_waits_too_long_behind_strangers_is_told_to_come_again_and_nobody_else(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.issuer.held = threading.Event()
+    world.issuer.describe(OPAQUE)
     guard, statuses = asking(world, endpoint=world.issuer.url + INTROSPECT), list[int]()
+    assert (await post(world, guard, OPAQUE)).status_code == 200
+    world.clock.now += verify.REVOKED_WITHIN
+    world.issuer.held = threading.Event()
+    at_once = asked(world)
     async with anyio.create_task_group() as tasks:
         await flooded(world, guard, tasks, statuses)
-        monkeypatch.setattr(introspect, "ANSWER_WITHIN", 0.01)
-        response = await post(world, guard, "one-more")
+        with monkeypatch.context() as impatient:
+            impatient.setattr(introspect, "ANSWER_WITHIN", 0.01)
+            response = await post(world, guard, "one-more")
         assert response.status_code == 503
         assert int(response.headers["retry-after"]) >= 1
-        assert asked(world) == introspect.STRANGERS_AT_ONCE
+        assert asked(world) - at_once == introspect.STRANGERS_AT_ONCE
         world.issuer.held.set()
+        assert (await post(world, guard, OPAQUE)).status_code == 200
     assert statuses == [401] * 10
+
+
+async def test_a_token_that_was_known_long_ago_is_a_strangers(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is remembered of callers is bounded; who is forgotten asks like one who was never seen."""
+    monkeypatch.setattr(introspect, "KNOWN_TOKENS", 1)
+    guard, statuses = asking(world, endpoint=world.issuer.url + INTROSPECT), list[int]()
+    for token in ("first", "second"):
+        world.issuer.describe(token)
+        assert (await post(world, guard, token)).status_code == 200
+    world.clock.now += verify.REVOKED_WITHIN
+    world.issuer.held = threading.Event()
+    async with anyio.create_task_group() as tasks:
+        await flooded(world, guard, tasks, statuses)
+        at_once = asked(world)
+        tasks.start_soon(post, world, guard, "first")
+        await others_have_run()
+        assert asked(world) == at_once
+        tasks.start_soon(post, world, guard, "second")
+        await world.issuer.asked(at_once + 1)
+        assert world.issuer.introspected[-1][1]["token"] == "second"
+        world.issuer.held.set()

@@ -67,6 +67,8 @@ ACCOUNT = Introspection("guard", "s")
         Issuer("https://as.example", client_id_claims="azp"),
         Issuer("https://as.example", jwks_uri="http://as.example/jwks"),
         Issuer("https://as.example", jwks_uri="jwks"),
+        Issuer("https://as.example", scope_prefix="api://a b/"),
+        Issuer("https://as.example", scope_prefix='api://"/'),
         Issuer("https://as.example", introspection=Introspection("", "s")),
         Issuer("https://as.example", introspection=Introspection("guard", "")),
         Issuer("https://as.example", introspection=Introspection("guard", "s", endpoint="http://as.example/i")),

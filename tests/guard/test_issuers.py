@@ -10,6 +10,7 @@ import pytest
 from joserfc.jwk import RSAKey
 
 from garrison.guard.issuers import Issuer
+from garrison.guard.policy import Policy, needs
 from garrison.limits.limiter import Limiter
 from garrison.limits.settings import LimitSettings
 from garrison.oauth import jwks
@@ -159,13 +160,33 @@ async def test_the_same_subject_and_client_of_two_issuers_have_each_a_budget(wor
         assert (await world.client(guard, token).post("/mcp", **call())).status_code == expected
 
 
-@pytest.mark.parametrize("changes", [{"scp": ["a b"]}, {"scp": [1]}, {"scp": {"a": 1}}, {"scp": 'a"b'}, {"scp": None}])
+@pytest.mark.parametrize(
+    "changes", [{"scp": ["other customer:read"]}, {"scp": [1]}, {"scp": {"a": 1}}, {"scp": 'a"b'}, {"scp": None}]
+)
 async def test_malformed_scopes_open_nothing(world: World, changes: dict[str, Any]) -> None:
     okta = SAMPLES["Okta"]
     guard = world.guard(issuer=okta.at(world.issuer.url))
     response = await world.client(guard, signed(world, okta, **changes)).post("/mcp", **call())
     assert response.status_code in (401, 403)
     assert world.app.scopes == []
+
+
+@pytest.mark.parametrize(
+    "changes", [{"cid": ""}, {"cid": 7}, {"cid": None, "client_id": "desk"}, {"sub": ""}, {"jti": 1}]
+)
+async def test_a_token_without_a_proper_client_and_subject_is_refused(world: World, changes: dict[str, Any]) -> None:
+    okta = SAMPLES["Okta"]
+    assert await status(world, okta, signed(world, okta, **changes)) == 401
+
+
+async def test_published_keys_may_have_members_that_nobody_here_reads(world: World) -> None:
+    """Entra's have no `alg`, but certificates and an issuer of their own; Keycloak's are beside keys for encryption."""
+    entra = SAMPLES["Entra, a user"]
+    plain = {name: value for name, value in RS256.public().items() if name != "alg"}
+    other = {**jwks.new_signing_key("RS256").public(), "use": "enc", "alg": "RSA-OAEP", "kid": "e"}
+    more = {"x5c": ["MIIC"], "x5t": "x", "x5t#S256": "y", "issuer": "https://login.example/v2.0", "cloud": "z"}
+    world.issuer.key_set = {"keys": [other, {**plain, **more}]}
+    assert await status(world, entra, signed(world, entra)) == 200
 
 
 async def test_a_users_roles_do_not_widen_what_the_client_was_granted(world: World) -> None:
@@ -195,3 +216,30 @@ async def test_the_metadata_names_every_issuer(world: World) -> None:
     for path in ("/.well-known/oauth-protected-resource/mcp", "/.well-known/oauth-protected-resource"):
         document = (await world.client(guard, None).get(path)).json()
         assert document["authorization_servers"] == ["https://a.example", "https://acme.eu.auth0.com/"]
+
+
+async def test_clients_are_told_to_ask_for_scopes_as_their_issuer_wants_them_asked_for(world: World) -> None:
+    """Entra's clients ask for api://…/customer:read and get a token that says customer:read."""
+    entra = SAMPLES["Entra, a user"]
+    asked = f"api://{API}/customer:read"
+    guard = world.guard(issuer=entra.at(world.issuer.url), policy=Policy(tools={"whoami": needs("customer:read")}))
+    stranger = await world.client(guard, None).post("/mcp", **call("whoami", {}))
+    caller = await world.client(guard, signed(world, entra, scp="other")).post("/mcp", **call("whoami", {}))
+    for response, status_code in ((stranger, 401), (caller, 403)):
+        assert response.status_code == status_code
+        assert f'scope="{asked}"' in response.headers["www-authenticate"]
+    assert caller.json()["error"]["data"]["scope"] == asked
+    metadata = await world.client(guard, None).get("/.well-known/oauth-protected-resource")
+    assert metadata.json()["scopes_supported"] == [asked]
+    allowed = await world.client(guard, signed(world, entra, scp="customer:read")).post("/mcp", **call("whoami", {}))
+    assert allowed.status_code == 200
+
+
+async def test_of_issuers_that_want_scopes_asked_for_differently_each_ones_callers_are_told_right(world: World) -> None:
+    entra = SAMPLES["Entra, a user"]
+    other = Issuer("https://login.example", scope_prefix="other:")
+    guard = world.guard(issuer=[other, entra.at(world.issuer.url)])
+    caller = await world.client(guard, signed(world, entra, scp="other")).post("/mcp", **call())
+    assert f'scope="api://{API}/customer:read"' in caller.headers["www-authenticate"]
+    stranger = await world.client(guard, None).post("/mcp", **call())
+    assert 'scope="customer:read ' in stranger.headers["www-authenticate"]

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from garrison.base.events import Kind
 from garrison.guard import authenticate, introspect, verify
 from garrison.guard.issuers import Introspection, Issuer
-from garrison.guard.types import Request
+from garrison.guard.types import Caller, Request
 from garrison.guard.verify import LEEWAY
 from tests.guard.world import World, asgi, call, free_listener, modern, serving
 
@@ -111,6 +111,18 @@ async def test_a_stream_of_notifications_ends_with_its_token(
         assert (await world.events.next_of(Kind.CALL_FINISHED)).reason == ""
 
 
+def noted_leases(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What every lease that is asked for from now on turns out to be."""
+    leases, original = list[float](), authenticate.Authenticator.lease
+
+    async def lease(self: authenticate.Authenticator, request: Request, caller: Caller) -> float:
+        leases.append(await original(self, request, caller))
+        return leases[-1]
+
+    monkeypatch.setattr(authenticate.Authenticator, "lease", lease)
+    return leases
+
+
 @STREAMS
 async def test_a_stream_of_notifications_ends_soon_after_its_token_was_revoked(
     world: World, method: str, request_: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -118,6 +130,7 @@ async def test_a_stream_of_notifications_ends_soon_after_its_token_was_revoked(
     monkeypatch.setattr(verify, "REVOKED_WITHIN", 60.1)
     monkeypatch.setattr(authenticate, "RENEWED_BEFORE", 60)  # so that the stream asks ten times a second, and patiently
     monkeypatch.setattr(introspect, "ANSWER_WITHIN", 60)
+    leases = noted_leases(monkeypatch)
     issuer = Issuer(world.issuer.url, introspection=Introspection("guard", "secret"))
     async with guarded(world, waits_for_the_end, issuer=issuer) as url, httpx2.AsyncClient() as client:
         token = world.mint(audience=url)
@@ -128,9 +141,11 @@ async def test_a_stream_of_notifications_ends_soon_after_its_token_was_revoked(
                 chunks = response.aiter_raw()
                 assert await anext(chunks) == b"data: 1\n\n"
                 for times in (2, 3):  # it is asked about again, and stays open while it is good
+                    before = len(leases)
                     world.clock.now += 60.1
-                    while len(world.issuer.introspected) < times:
+                    while len(leases) == before:
                         await anyio.sleep(0.005)
+                    assert len(world.issuer.introspected) == times
                 assert Kind.CALL_FINISHED not in world.events.kinds()
                 del world.issuer.alive[token]
                 world.clock.now += 60.1
@@ -160,6 +175,28 @@ async def leased(world: World, token: str) -> Callable[[], Awaitable[float]]:
     headers = [(b"authorization", f"Bearer {token}".encode())]
     request = Request.of({"type": "http", "method": "GET", "path": "/mcp", "headers": headers})
     return partial(guard._authenticate.lease, request, await guard._authenticate(request))
+
+
+async def test_an_open_stream_of_a_jwt_needs_no_more_than_that_it_is_active(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(introspect, "ANSWER_WITHIN", 60)
+    world.issuer.alive[token := world.mint()] = {"active": True}
+    lease = await leased(world, token)
+    world.clock.now += verify.REVOKED_WITHIN
+    monkeypatch.setattr(verify, "REVOKED_WITHIN", 70)
+    monkeypatch.setattr(authenticate, "RENEWED_BEFORE", 67)
+    assert await lease() > 0
+    assert len(world.issuer.introspected) == 2
+
+
+async def test_an_open_stream_of_an_opaque_token_lives_by_the_last_answer_alone(world: World) -> None:
+    world.issuer.describe("opaque")
+    lease = await leased(world, "opaque")
+    assert await lease() > 0
+    world.issuer.describe("opaque", aud=None)
+    world.clock.now += verify.REVOKED_WITHIN
+    assert await lease() == 0
 
 
 @pytest.mark.parametrize("opaque", [True, False], ids=["opaque", "JWT"])

@@ -55,11 +55,18 @@ def judge(policy: Policy, token: AccessToken, method: str, params: Params) -> De
 
 
 class Authorizer:
-    """Args: metadata_url: for the challenge (RFC 9728 §5.1)."""
+    """Judges messages by the policy.
 
-    def __init__(self, policy: Policy, metadata_url: str) -> None:
+    Args:
+        policy: what may be done.
+        metadata_url: for the challenge (RFC 9728 §5.1).
+        scope_prefixes: by issuer, what its clients write before a scope that they ask for.
+    """
+
+    def __init__(self, policy: Policy, metadata_url: str, scope_prefixes: Mapping[str, str]) -> None:
         self._policy = policy
         self._metadata_url = metadata_url
+        self._scope_prefixes = scope_prefixes
 
     def check(self, caller: Caller, message: Message, *, in_session: bool) -> None:
         """Passes what the policy allows.
@@ -85,30 +92,32 @@ class Authorizer:
             raise Denied("Another version than the one offered can't be asked for here.")
         decision = judge(self._policy, caller.token, message.method, message.params)
         if not decision.allowed:
-            raise self._refusal(decision)
+            raise self._refusal(decision, caller)
 
-    def _refusal(self, decision: Decision) -> Denied:
+    def _refusal(self, decision: Decision, caller: Caller) -> Denied:
         if decision.missing:
-            return self._scope_missing(decision)
+            return self._scope_missing(decision, caller)
         if decision.who:
             return Denied("The policy does not allow this call as it is.", reason=decision.why)
         # The same words whether it isn't there or isn't this caller's.
         return Denied("There is no such thing here for this caller.", reason=decision.why)
 
-    def _scope_missing(self, decision: Decision) -> ScopeMissing:
+    def _scope_missing(self, decision: Decision, caller: Caller) -> ScopeMissing:
         """RFC 6750 §3.1 and MCP's step-up: the challenge names every scope of the operation, not only the missing."""
         needed = scope.render(decision.needed)
+        prefix = self._scope_prefixes.get(caller.token.issuer, "")
+        asked = scope.render(prefix + one for one in decision.needed)
         rendered = challenge.render(
             error="insufficient_scope",
             error_description="this operation needs more scope",
-            scope=needed,
+            scope=asked,
             resource_metadata=self._metadata_url,
         )
         return ScopeMissing(
             f"This needs the scope: {needed}.",
             reason=decision.why,
             headers={"www-authenticate": rendered},
-            data={"error": "insufficient_scope", "scope": needed},
+            data={"error": "insufficient_scope", "scope": asked},
         )
 
 

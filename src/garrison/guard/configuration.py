@@ -64,6 +64,8 @@ def _check_issuer(issuer: Issuer) -> None:
             raise UsageError(f"{name} of the issuer {issuer.url} must be a list of names.")
     if issuer.audience == "" or not (issuer.token_types or issuer.absent_type_accepted):
         raise UsageError(f"The issuer {issuer.url} has an empty audience or no token types.")
+    if any(not "!" <= c <= "~" or c in '"\\' for c in issuer.scope_prefix):
+        raise UsageError(f"The scope prefix of the issuer {issuer.url} can't be written in a scope parameter.")
     if not issuer.algorithms or not KNOWN_ALGORITHMS.issuperset(issuer.algorithms):
         raise UsageError(
             f"The algorithms of the issuer {issuer.url} must be among {', '.join(sorted(KNOWN_ALGORITHMS))}.",

@@ -26,7 +26,7 @@ from garrison.guard.authorize import Authorizer
 from garrison.guard.identity import Identity
 from garrison.guard.inbound import Inbound
 from garrison.guard.inspect import ResponseWatch
-from garrison.guard.issuers import Issuer
+from garrison.guard.issuers import Issuer, common_scope_prefix
 from garrison.guard.metadata import Metadata
 from garrison.guard.origin import Origin
 from garrison.guard.policy import Policy
@@ -107,7 +107,8 @@ class Guard:
         self._schemas = schemas
         self._clock = clock
         self._origin = Origin(resource, allowed_hosts, allowed_origins, max_body)
-        self._metadata = Metadata(resource, [one.url for one in issuers], policy.scopes())
+        asked = [common_scope_prefix(issuers) + scope for scope in policy.scopes()]
+        self._metadata = Metadata(resource, [one.url for one in issuers], asked)
         verifiers = {one.url: IssuerVerifier(one, resource=resource, fetcher=fetcher, clock=clock) for one in issuers}
         opaque = next((verifiers[one.url] for one in issuers if one.introspection and one.introspection.opaque), None)
         self._authenticate = Authenticator(
@@ -115,14 +116,14 @@ class Guard:
             opaque,
             secret=secret,
             metadata_url=self._metadata.url,
-            scopes=scope_rfc6749.render(policy.scopes()),
+            scopes=scope_rfc6749.render(asked),
             clock=clock,
         )
         self._identity = Identity(self._origin.path, resource)
         self._sessions = SessionBinding(secret, resource)
         self._states = StateBinding(secret, resource)
         self._messages = messages.Reader(max_body, body_timeout)
-        self._authorizer = Authorizer(policy, self._metadata.url)
+        self._authorizer = Authorizer(policy, self._metadata.url, {one.url: one.scope_prefix for one in issuers})
         self._audit = Audit(events, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

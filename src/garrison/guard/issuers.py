@@ -55,6 +55,7 @@ class Issuer:
         algorithms: accepted signatures, asymmetric ones only.
         scope_claims: where the scopes are; of several, the first that a token has.
         client_id_claims: where the client's id is; of several, the first that a token has.
+        scope_prefix: what clients write before a scope when they ask for it, but tokens don't have.
         jwks_uri: where the keys are, for an issuer that publishes no metadata.
         introspection: if given, every token is asked about too, so that one that was revoked is refused within
             `REVOKED_WITHIN` seconds.
@@ -67,6 +68,7 @@ class Issuer:
     algorithms: Sequence[str] = ALGORITHMS
     scope_claims: Sequence[str] = ("scope",)
     client_id_claims: Sequence[str] = ("client_id",)
+    scope_prefix: str = ""
     jwks_uri: str | None = None
     introspection: Introspection | None = None
 
@@ -103,7 +105,7 @@ class Issuer:
         )
 
     @classmethod
-    def entra(cls, tenant_id: str, *, audience: str) -> Self:
+    def entra(cls, tenant_id: str, *, audience: str, scope_prefix: str | None = None) -> Self:
         """A tenant of Microsoft Entra ID, with access tokens of version 2.0.
 
         `typ` is `JWT`, the client stands in `azp`, and scopes in `scp` for a user or `roles` for an app on its own.
@@ -111,6 +113,7 @@ class Issuer:
         Args:
             tenant_id: the directory's GUID. `common` and the like are no issuers: anybody with an account would be one.
             audience: the application (client) ID of your API, a GUID.
+            scope_prefix: the API's Application ID URI and a slash; by default `api://`, the audience and a slash.
 
         Raises:
             UsageError: either is no GUID.
@@ -132,6 +135,7 @@ class Issuer:
             algorithms=("RS256",),
             scope_claims=("scp", "roles"),
             client_id_claims=("azp",),
+            scope_prefix=f"api://{audience}/" if scope_prefix is None else scope_prefix,
         )
 
     @classmethod
@@ -188,3 +192,9 @@ class Issuer:
             client_id_claims=("cid",),
             introspection=introspection,
         )
+
+
+def common_scope_prefix(issuers: Sequence[Issuer]) -> str:
+    """What a stranger, of whom nobody knows yet which issuer is theirs, is told to write before scopes."""
+    prefixes = {issuer.scope_prefix for issuer in issuers}
+    return prefixes.pop() if len(prefixes) == 1 else ""
