@@ -1,6 +1,6 @@
 """What a request asks for, each thing with the policy's rule for it; a thing without one is denied."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from garrison.guard.policy import Policy, Rule
@@ -29,24 +29,24 @@ class Asked(NamedTuple):
     arguments: Mapping[str, Any]
 
 
-Finder = Callable[[Policy, Params], Iterator[Asked]]
+Finder = Callable[[Policy, Params], tuple[Asked, ...]]
 
 
-def tool(policy: Policy, params: Params) -> Iterator[Asked]:
+def tool(policy: Policy, params: Params) -> tuple[Asked, ...]:
     """Not as a task: that would go on after the answer, where nobody watches it."""
     rules = policy.tools if params.get("task") is None else {}
-    yield _named("tool", rules, params.get("name"), params.get("arguments"))
+    return (_named("tool", rules, params.get("name"), params.get("arguments")),)
 
 
-def prompt(policy: Policy, params: Params) -> Iterator[Asked]:
-    yield _named("prompt", policy.prompts, params.get("name"), params.get("arguments"))
+def prompt(policy: Policy, params: Params) -> tuple[Asked, ...]:
+    return (_named("prompt", policy.prompts, params.get("name"), params.get("arguments")),)
 
 
-def resource(policy: Policy, params: Params) -> Iterator[Asked]:
-    yield from _uri(policy, params.get("uri"))
+def resource(policy: Policy, params: Params) -> tuple[Asked, ...]:
+    return _uri(policy, params.get("uri"))
 
 
-def completion(policy: Policy, params: Params) -> Iterator[Asked]:
+def completion(policy: Policy, params: Params) -> tuple[Asked, ...]:
     """Completing an argument tells about the prompt, resource or template that has it, by that one's own name."""
     given, ref = _given(params), params.get("ref")
     ref = ref if isinstance(ref, Mapping) else _NONE
@@ -55,43 +55,41 @@ def completion(policy: Policy, params: Params) -> Iterator[Asked]:
     elif ref.get("type") == "ref/resource":
         of = _named("resource", policy.resources, ref.get("uri"), given)
     else:
-        of = Asked("completion", "", "", None, _NONE)
-    yield of
-    if of.name in policy.completions:
-        yield _named("completion", policy.completions, of.name, given)
+        return (Asked("completion", "", "", None, _NONE),)
+    if of.name not in policy.completions:
+        return (of,)
+    return of, _named("completion", policy.completions, of.name, given)
 
 
-def subscription(policy: Policy, params: Params) -> Iterator[Asked]:
+def subscription(policy: Policy, params: Params) -> tuple[Asked, ...]:
     """List changes are free; being told of a resource's updates needs what reading it needs."""
     wanted = params.get("notifications")
     if not isinstance(wanted, Mapping) or not wanted.keys() <= _SUBSCRIPTIONS:
-        yield Asked("subscription", "", "", None, _NONE)
-        return
+        return (Asked("subscription", "", "", None, _NONE),)
     uris = wanted.get("resourceSubscriptions")
-    for uri in uris if isinstance(uris, list) else [] if uris is None else [None]:
-        yield from _uri(policy, uri)
+    each = uris if isinstance(uris, list) else [] if uris is None else [None]
+    return tuple(asked for uri in each for asked in _uri(policy, uri))
 
 
 def listed(policy: Policy, member: str, name: object) -> tuple[Asked, ...]:
     """What an entry of a list asks to be shown: `member` is the result's member that holds the list."""
     if member == "resources":
-        return tuple(_uri(policy, name))
+        return _uri(policy, name)
     rules = {"tools": policy.tools, "prompts": policy.prompts, "resourceTemplates": policy.resources}[member]
     return (_named(member, rules, name, None),)
 
 
 def _named(kind: str, rules: Mapping[str, Rule], name: object, arguments: object) -> Asked:
     known = name if isinstance(name, str) else ""
-    return Asked(kind, known, known, rules.get(known), arguments if isinstance(arguments, Mapping) else _NONE)
+    return Asked(kind, known, known, rules.get(known), arguments if isinstance(arguments, dict) else _NONE)
 
 
-def _uri(policy: Policy, uri: object) -> Iterator[Asked]:
+def _uri(policy: Policy, uri: object) -> tuple[Asked, ...]:
     known = uri if isinstance(uri, str) else ""
     matches = policy.matches(known)
-    for match in matches:
-        yield Asked("resource", known, match.name, match.rule, match.variables)
     if not matches:
-        yield Asked("resource", known, "", None, _NONE)
+        return (Asked("resource", known, "", None, _NONE),)
+    return tuple(Asked("resource", known, match.name, match.rule, match.variables) for match in matches)
 
 
 def _given(params: Params) -> Mapping[str, Any]:

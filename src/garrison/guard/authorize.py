@@ -124,5 +124,5 @@ class Authorizer:
 def _picks_version(params: Params) -> bool:
     """FastMCP serves older versions of a thing on request; rules and schemas speak of the one that it offers."""
     meta = params.get("_meta")
-    picked = meta.get("fastmcp") if isinstance(meta, Mapping) else None
-    return isinstance(picked, Mapping) and picked.get("version") is not None
+    picked = meta.get("fastmcp") if isinstance(meta, dict) else None
+    return isinstance(picked, dict) and picked.get("version") is not None

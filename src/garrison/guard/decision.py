@@ -12,7 +12,7 @@ The order is what leaks least:
 import copy
 import inspect
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -66,34 +66,29 @@ class Decision(NamedTuple):
         return f"the policy's condition failed: {self.failed.condition}"
 
 
-def decide(policy: Policy, token: AccessToken, method: str, asked: Iterable[Asked]) -> Decision:
+def decide(policy: Policy, token: AccessToken, method: str, asked: tuple[Asked, ...]) -> Decision:
     """Judges a request; it needs everything that it asks for."""
     decision = decide_unseen(policy, token, asked)
     if decision.failed is not None or decision.missing:
         return decision
-    for index, thing in enumerate(decision.asked):
+    for at, thing in enumerate(asked):
         rule = thing.rule
-        if rule is None or (not rule.arguments and rule.when is None):
-            continue
-        condition = _what_fails(policy, token, method, thing, rule)
-        if condition:
-            return decision._replace(failed=Failed(index, condition))
+        if rule is not None and rule.judges_what and (failing := _what_fails(policy, token, method, thing, rule)):
+            return decision._replace(failed=Failed(at, failing))
     return decision
 
 
-def decide_unseen(policy: Policy, token: AccessToken, asked: Iterable[Asked]) -> Decision:
+def decide_unseen(policy: Policy, token: AccessToken, asked: tuple[Asked, ...]) -> Decision:
     """Judges as far as that can be done without a request's arguments: may the caller know of it at all?"""
-    things = tuple(asked)
     needed = _NO_SCOPES
-    for index, thing in enumerate(things):
+    for at, thing in enumerate(asked):
         rule = thing.rule
         if rule is None:
-            return Decision(things, needed, _NO_SCOPES, Failed(index, NAMED), who=False)
-        condition = _who_fails(rule, token)
-        if condition:
-            return Decision(things, needed, _NO_SCOPES, Failed(index, condition), who=False)
+            return Decision(asked, needed, _NO_SCOPES, Failed(at, NAMED), who=False)
+        if rule.judges_who and (failing := _who_fails(rule, token)):
+            return Decision(asked, needed, _NO_SCOPES, Failed(at, failing), who=False)
         needed = needed | rule.scopes if needed else rule.scopes
-    return Decision(things, needed, policy.missing(needed, token.scopes), None, who=True)
+    return Decision(asked, needed, policy.missing(needed, token.scopes), None, who=True)
 
 
 def conditions_before_scopes(thing: Asked) -> Iterator[str]:

@@ -91,6 +91,8 @@ class Policy:
             return ()
         found = []
         for template in self._templates:
+            if not template.could_match(uri, loose):
+                continue
             variables = template.match(uri)
             if (variables is not None) != template.matches_folded(loose):
                 return ()

@@ -60,6 +60,8 @@ class Rule:
     clients: frozenset[str] | None = None
     arguments: Mapping[str, Condition] = field(default_factory=dict, hash=False)
     when: When | None = None
+    judges_who: bool = field(init=False, repr=False, compare=False)
+    judges_what: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_scopes(self.scopes)
@@ -73,6 +75,10 @@ class Rule:
         )
         object.__setattr__(self, "arguments", MappingProxyType(dict(self.arguments)))
         _check_when(self.when)
+        # Asked at every call: most rules are about scopes alone.
+        among = (self.issuers, self.subjects, self.clients)
+        object.__setattr__(self, "judges_who", any(names is not None for names in among))
+        object.__setattr__(self, "judges_what", bool(self.arguments) or self.when is not None)
 
     @property
     def when_name(self) -> str:

@@ -36,8 +36,10 @@ def is_template(uri: str) -> bool:
 
 def is_plain(uri: str) -> bool:
     """Whether `uri` can only be read in one way, and so may be held against templates."""
-    if not _CHARACTERS.fullmatch(uri):
+    if not _CHARACTERS.fullmatch(uri) or any(map(_is_dots, uri.split("/"))):
         return False
+    if "%" not in uri:
+        return True
     if any(int(found, 16) in _NEVER_ENCODED for found in _ENCODED.findall(uri)):
         return False
     try:
@@ -51,6 +53,8 @@ def is_plain(uri: str) -> bool:
 
 def folded(uri: str) -> str:
     """What a reader that decodes, and minds neither case nor compatibility characters, would make of `uri`."""
+    if "%" not in uri and uri.isascii():
+        return uri.lower()
     return unicodedata.normalize("NFKC", unquote(uri, errors="replace")).casefold()
 
 
@@ -78,6 +82,8 @@ class UriTemplate:
     text: str
     _pieces: tuple[_Piece, ...]
     _folded: tuple[_Piece, ...]
+    _start: str
+    _start_folded: str
 
     @classmethod
     def parse(cls, text: str) -> "UriTemplate":
@@ -90,7 +96,12 @@ class UriTemplate:
             raise UsageError(f"The URI template {text!r} has no variable, or the same twice.", _HINT)
         if sum(piece.wild for piece in pieces) > 1:
             raise UsageError(f"The URI template {text!r} has more than one {{path*}}.", _HINT)
-        return cls(text, pieces, tuple(_fold(piece) for piece in pieces))
+        start = text.partition("{")[0]
+        return cls(text, pieces, tuple(_fold(piece) for piece in pieces), start, folded(start))
+
+    def could_match(self, uri: str, loose: str) -> bool:
+        """False, and soon so, for most of what neither `match(uri)` nor `matches_folded(loose)` would take."""
+        return uri.startswith(self._start) or loose.startswith(self._start_folded)
 
     def match(self, uri: str) -> dict[str, str] | None:
         """The decoded values of the variables, if the template stands for the `is_plain` URI `uri`."""
