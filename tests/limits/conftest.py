@@ -32,7 +32,7 @@ def redis_sentinel(tmp_path: Path, redis_server: RedisServer) -> Iterator[RedisS
 def redis_cluster(tmp_path: Path) -> Iterator[list[RedisServer]]:
     """A Cluster of two nodes, each with one half of the slots."""
     with ExitStack() as stack:
-        nodes = []
+        nodes: list[RedisServer] = []
         for number, slots in enumerate(("0 8191", "8192 16383")):
             folder = tmp_path / str(number)
             folder.mkdir()
