@@ -17,6 +17,8 @@ import sys
 import time
 from collections.abc import Iterator
 
+import uvloop
+
 from garrison.limits.limiter import Limiter
 from garrison.limits.settings import LimitSettings
 
@@ -94,7 +96,8 @@ def redis() -> Iterator[str]:
 
 
 def replica(url: str, calls: int, limit: int) -> tuple[int, list[float]]:
-    return asyncio.run(_replica(url, calls, limit))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as garrison serves
+        return runner.run(_replica(url, calls, limit))
 
 
 async def _replica(url: str, calls: int, limit: int) -> tuple[int, list[float]]:

@@ -1,13 +1,15 @@
 -- Looks at every window of one request and charges all of them or none, or as much as the first can bear.
--- KEYS: one for each window. ARGV: "all" or "most", then for each window its kind, limit, seconds and cost.
--- Returns {charged?, microseconds since the epoch, then for each window two numbers as they were before}:
--- of an exact window the requests in it and the moment of the oldest; of a counted one the previous and the current.
+-- KEYS: one for each window. ARGV[1]: "all" or "most", then for each window its kind, limit, seconds and cost.
+-- Returns charged? 1 or 0, microseconds since the epoch, then for each window two numbers as they were before: of an
+-- exact window the requests in it and the moment of the oldest; of a counted one what the previous and the current hold.
+-- All of it is one string each way: clients spend most of their time on the pieces of a longer message.
 local time = redis.call('TIME')
 local micros = time[1] * 1000000 + time[2]
 local now = time[1] + time[2] / 1000000
-local all = ARGV[1] == 'all'
+local words = string.gmatch(ARGV[1], '%S+')
+local all = words() == 'all'
 local fits = true
-local seen = {0, micros}
+local seen = {string.format('%.0f', micros)}
 local windows = {}
 
 -- The position of the first moment that still counts.
@@ -50,19 +52,17 @@ local function look_counted(key, window)
 end
 
 for number, key in ipairs(KEYS) do
-    local at = 4 * number - 2
-    local window = {exact = ARGV[at] == 'exact', limit = tonumber(ARGV[at + 1]), seconds = tonumber(ARGV[at + 2])}
+    local window = {exact = words() == 'exact', limit = tonumber(words()), seconds = tonumber(words())}
     local first, second = (window.exact and look_exact or look_counted)(key, window)
-    window.cost = tonumber(ARGV[at + 3])
+    window.cost = tonumber(words())
     if not all then window.cost = math.min(window.cost, window.left) end
     fits = fits and window.cost <= window.left and window.cost > 0
     windows[number] = window
-    table.insert(seen, first)
-    table.insert(seen, second)
+    table.insert(seen, string.format('%.0f %.0f', first, second))
 end
 
-if not fits then return seen end
-seen[1] = 1
+local answer = table.concat(seen, ' ')
+if not fits then return '0 ' .. answer end
 for number, key in ipairs(KEYS) do
     local window = windows[number]
     if window.exact then
@@ -74,4 +74,4 @@ for number, key in ipairs(KEYS) do
         redis.call('EXPIRE', key, 2 * window.seconds)
     end
 end
-return seen
+return '1 ' .. answer

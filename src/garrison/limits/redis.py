@@ -24,8 +24,8 @@ from garrison.limits.windows import RequestWindow, TokenWindow, rest_of_window
 
 PREFIX = "garrison"
 _SCRIPT = files("garrison.limits").joinpath("charge.lua").read_text(encoding="utf-8")
-_STEP_TIMEOUT = 1.0
-"""Seconds for connecting, and for each answer."""
+_CONNECT_TIMEOUT = 1.0
+"""Seconds. An answer may take as long as the whole call may: the client's own bound costs a task for each command."""
 _CALLS_AT_ONCE = 32
 _MAX_CONNECTIONS = 4 * _CALLS_AT_ONCE
 """More than there are calls at once: the client of a Cluster takes further ones to learn where the slots are."""
@@ -81,20 +81,19 @@ class RedisBudgets:
         return admission(charges, windows) if charged else refusal(charges, windows)
 
     async def _run(self, mode: str, charges: Sequence[Charge]) -> list[int]:
-        arguments: list[str | int] = [mode]
         for budget, _, cost in charges:
-            arguments += ("counted" if budget.counted else "exact", budget.limit, budget.seconds, cost)
+            mode += f" {'counted' if budget.counted else 'exact'} {budget.limit} {budget.seconds} {cost}"
         async with self._turns:
             try:
                 if not self._ready:
                     await self._get_ready()
-                answer: list[int] = await self._script(keys=_keys(charges), args=arguments)
+                answer: bytes = await self._script(keys=_keys(charges), args=[mode])
             except Exception as error:
                 self._ready = False
                 # Not only RedisError: a Cluster without nodes raises another, and one that changes under the client's
                 # feet makes it fail in ways that it doesn't name. Whatever it is, nothing was decided.
                 raise StoreFailedError(type(error).__name__) from error
-        return answer
+        return [int(number) for number in answer.split()]
 
     async def _get_ready(self) -> None:
         """One goes first: a Cluster's client closes the others' connections while it learns where the slots are."""
@@ -131,8 +130,8 @@ def _open(url: str) -> RedisStorage:
     except ImportError as error:
         raise UsageError("Shared rate limits need the redis package.", "pip install 'garrison[redis]'") from error
     patience = {
-        "socket_timeout": _STEP_TIMEOUT,
-        "socket_connect_timeout": _STEP_TIMEOUT,
+        "socket_timeout": None,
+        "socket_connect_timeout": _CONNECT_TIMEOUT,
         # A connection that Redis closed meanwhile is opened again at once; silence is not waited for twice.
         "retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
     }
