@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import uvloop
 
@@ -36,8 +37,7 @@ def principal(number: int) -> str:
 
 def resident() -> int:
     """Bytes of this process that are in memory."""
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        return int(statm.read().split()[1]) * resource.getpagesize()
+    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * resource.getpagesize()
 
 
 async def admit_and_settle(limiter: Limiter, callers: range, calls: int) -> tuple[float, float]:
@@ -85,7 +85,7 @@ def redis() -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]  # noqa: S607
+    command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 - as it stands above
         try:
             if server.stdout is None or not any("Ready to accept" in line for line in server.stdout):
@@ -122,8 +122,8 @@ def by_redis(processes: int, calls: int) -> None:
     admitted = sum(part[0] for part in parts)
     waits = sorted(wait for part in parts for wait in part[1])
     p50, p99 = statistics.median(waits) * 1e3, waits[int(len(waits) * 0.99)] * 1e3
-    print(f"Redis, {processes} process(es): admitted {admitted:,} of {calls:,}, limit {limit:,}, in {seconds:.0f} s;", end=" ")
-    print(f"admit waits p50 {p50:.2f} ms, p99 {p99:.2f} ms")
+    print(f"Redis, {processes} process(es): admitted {admitted:,} of {calls:,}, limit {limit:,}, in {seconds:.0f} s")
+    print(f"          admit waits p50 {p50:.2f} ms, p99 {p99:.2f} ms")
 
 
 def main() -> None:

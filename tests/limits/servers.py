@@ -59,6 +59,6 @@ def settled(cluster: Sequence[RedisServer]) -> None:
     deadline = time.monotonic() + 20
     for node in cluster:
         with Redis(port=node.port) as redis:
-            while redis.cluster("INFO")["cluster_state"] != "ok":  # type: ignore[no-untyped-call]
+            while redis.cluster("INFO")["cluster_state"] != "ok":
                 assert time.monotonic() < deadline
                 time.sleep(0.01)

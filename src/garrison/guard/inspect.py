@@ -3,14 +3,13 @@
 A started response can't be refused any more, so nothing here decides.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from starlette.types import Message, Send
 
 from garrison.guard.types import CORRELATION_ID, SESSION_ID
-from garrison.limits.tokens import estimate_tokens
 
-_REWRITTEN = frozenset({CORRELATION_ID.encode(), SESSION_ID.encode()})
+_REWRITTEN = frozenset({CORRELATION_ID.encode(), SESSION_ID.encode(), b"ratelimit", b"ratelimit-policy"})
 
 
 class ResponseWatch:
@@ -18,17 +17,28 @@ class ResponseWatch:
 
     Args:
         bind_session: makes an app's session id the caller's own.
+        headers: sent along.
+        count: AI tokens of a part of the body.
 
     Attributes:
         status: HTTP status; 0 before the response has started.
         size: bytes of body so far.
-        tokens: AI tokens of body so far, estimated.
+        tokens: AI tokens of body so far.
     """
 
-    def __init__(self, send: Send, correlation_id: str, bind_session: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        send: Send,
+        correlation_id: str,
+        bind_session: Callable[[str], str],
+        headers: Sequence[tuple[bytes, bytes]],
+        count: Callable[[bytes], int],
+    ) -> None:
         self._send = send
         self._correlation_id = correlation_id
         self._bind_session = bind_session
+        self._added = headers
+        self._count = count
         self.status = self.size = self.tokens = 0
         self._complete = False
 
@@ -39,7 +49,7 @@ class ResponseWatch:
         elif message["type"] == "http.response.body":
             body = message.get("body", b"")
             self.size += len(body)
-            self.tokens += estimate_tokens(body)
+            self.tokens += self._count(body)
             self._complete = not message.get("more_body", False)
         await self._send(message)
 
@@ -52,4 +62,4 @@ class ResponseWatch:
         kept = [(name, value) for name, value in headers if name.lower() not in _REWRITTEN]
         session_ids = [value.decode("latin-1") for name, value in headers if name.lower() == SESSION_ID.encode()]
         bound = [(SESSION_ID.encode(), self._bind_session(value).encode("latin-1")) for value in session_ids]
-        return [*kept, *bound, (CORRELATION_ID.encode(), self._correlation_id.encode())]
+        return [*kept, *bound, *self._added, (CORRELATION_ID.encode(), self._correlation_id.encode())]

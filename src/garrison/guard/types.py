@@ -6,6 +6,9 @@ from enum import StrEnum
 from typing import Any
 
 from garrison.base.events import new_correlation_id
+from garrison.base.peers import Peers
+from garrison.limits.limiter import Admission
+from garrison.limits.slots import Slots
 from garrison.oauth.access_token import AccessToken
 
 Scope = MutableMapping[str, Any]
@@ -28,7 +31,7 @@ class Request:
     correlation_id: str
 
     @classmethod
-    def of(cls, scope: Scope) -> "Request":
+    def of(cls, scope: Scope, peers: Peers) -> "Request":
         headers: dict[str, tuple[str, ...]] = {}
         for raw_name, raw_value in scope["headers"]:
             name = raw_name.decode("latin-1").lower()
@@ -39,7 +42,9 @@ class Request:
             path=scope["path"],
             query=scope.get("query_string", b""),
             headers=headers,
-            address=client[0] if client else "",
+            address=peers.address(
+                client[0] if client else "", headers.get("x-forwarded-for", ()), headers.get("forwarded", ())
+            ),
             http_version=scope.get("http_version", "1.1"),
             # A stranger's id is not taken over: it could be made to join or to forge another request's trail.
             correlation_id=new_correlation_id(),
@@ -104,6 +109,8 @@ class Call:
     caller: Caller | None = None
     session_id: str | None = None
     message: Message | None = None
+    admission: Admission | None = None
+    slots: Slots | None = None
 
     @property
     def target(self) -> str:

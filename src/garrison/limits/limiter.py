@@ -32,7 +32,7 @@ class Limiter:
             of `admit`, and the outage counts as unreported.
 
     Attributes:
-        requests, tokens: the budgets of every principal.
+        requests, tokens, strangers: the budgets of every principal, and of every address of strangers.
         calls, streams: what a principal has going in this process.
         count: AI tokens of a text, by `settings.token_counter`.
 
@@ -53,14 +53,14 @@ class Limiter:
         self._tools = {name: Budget("tool", limit, MINUTE, of=name) for name, limit in settings.tools.items()}
         limit = settings.client_requests_per_minute
         self._client = Budget("client", limit, MINUTE) if limit else None
-        self._address = Budget("address", settings.stranger_requests_per_minute, MINUTE)
+        self.strangers = Budget("address", settings.stranger_requests_per_minute, MINUTE)
         self._documents = Budget("documents", settings.stranger_requests_per_minute, MINUTE)
         self.calls = Slots(settings.concurrent_calls)
         self.streams = Slots(settings.open_streams)
         self.count: TokenCounter = counter_named(settings.token_counter)
         clients = [self._client] if self._client else []
         self._local = MemoryBudgets(
-            [self.requests, self.tokens, *self._tools.values(), *clients, self._address, self._documents]
+            [self.requests, self.tokens, *self._tools.values(), *clients, self.strangers, self._documents]
         )
         url = settings.redis_url
         self._shared = SharedBudgets(url, clock, on_failure) if url else None
@@ -83,7 +83,7 @@ class Limiter:
 
     async def admit_stranger(self, address: str, *, documents: bool = False) -> Admission:
         """Charge `address` one request that nobody vouches for; one for the public `documents` has its own budget."""
-        return await self._admit([(self._documents if documents else self._address, address, 1)])
+        return await self._admit([(self._documents if documents else self.strangers, address, 1)])
 
     async def settle(self, principal: str, tokens: int) -> None:
         """Charge what the act cost beyond what `admit` charged; a budget that can't bear it goes to zero.
