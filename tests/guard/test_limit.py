@@ -204,19 +204,19 @@ class SlowApp(NotingApp):
 
 
 @pytest.mark.parametrize(
-    ("setting", "method", "body", "budget"),
+    ("settings", "method", "body", "budget"),
     [
-        ("concurrent_calls", "POST", call(), "calls"),
-        ("concurrent_calls", "DELETE", {}, "calls"),
-        ("open_streams", "GET", {}, "streams"),
-        ("open_streams", "POST", modern("subscriptions/listen", {"notifications": {}}), "streams"),
+        (LimitSettings(concurrent_calls=2), "POST", call(), "calls"),
+        (LimitSettings(concurrent_calls=2), "DELETE", {}, "calls"),
+        (LimitSettings(open_streams=2), "GET", {}, "streams"),
+        (LimitSettings(open_streams=2), "POST", modern("subscriptions/listen", {"notifications": {}}), "streams"),
     ],
 )
 async def test_a_caller_has_so_many_going_at_once_and_another_caller_as_many(
-    world: World, setting: str, method: str, body: dict[str, Any], budget: str
+    world: World, settings: LimitSettings, method: str, body: dict[str, Any], budget: str
 ) -> None:
     app = SlowApp()
-    guard = world.guard(app, limiter=Limiter(LimitSettings(**{setting: 2})))
+    guard = world.guard(app, limiter=Limiter(settings))
     answers: list[int] = []
 
     async def ask(subject: str) -> None:

@@ -13,7 +13,7 @@ from garrison.limits.memory import MemoryBudgets
 from garrison.limits.settings import LimitSettings
 from garrison.limits.shared import SharedBudgets, StoreDownError
 from garrison.limits.slots import Slots
-from garrison.limits.tokens import TokenCounter, counter_named
+from garrison.limits.tokens import COUNTERS
 from garrison.limits.windows import whole_seconds
 
 __all__ = ["Admission", "Limiter"]
@@ -57,7 +57,7 @@ class Limiter:
         self._documents = Budget("documents", settings.stranger_requests_per_minute, MINUTE)
         self.calls = Slots(settings.concurrent_calls)
         self.streams = Slots(settings.open_streams)
-        self.count: TokenCounter = counter_named(settings.token_counter)
+        self.count = COUNTERS[settings.token_counter]
         clients = [self._client] if self._client else []
         self._local = MemoryBudgets(
             [self.requests, self.tokens, *self._tools.values(), *clients, self.strangers, self._documents]

@@ -7,8 +7,10 @@ vocabularies differ by as much again. Good enough for a budget, not for a bill.
 """
 
 import string
-from collections.abc import Callable
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from garrison.limits.words import count_by_words
 
 TokenCounter: TypeAlias = Callable[[bytes | str], int]
 
@@ -28,5 +30,5 @@ def estimate_tokens(data: bytes | str) -> int:
     return -(-(words * _WORD + other * _OTHER + high * _HIGH) // _UNIT)
 
 
-def counter_named(name: Literal["estimate", "words"]) -> TokenCounter:
-    return estimate_tokens
+COUNTERS: Mapping[str, TokenCounter] = {"estimate": estimate_tokens, "words": count_by_words}
+"""What `LimitSettings.token_counter` can be."""
