@@ -49,6 +49,7 @@ async def guarded(
     home: Home,
     limits: LimitSettings | None = None,
     connect_to: Mapping[str, str] | None = None,
+    trusted_proxies: Sequence[str] = (),
 ) -> AsyncIterator[Guard]:
     """A guard around `app`, with a limiter and a fetcher that end with the block.
 
@@ -62,6 +63,7 @@ async def guarded(
         home: holds the secret that sessions are bound with, and the local CA if there is one.
         limits: budgets per caller; by default 60 requests a minute and 100,000 AI tokens an hour, in memory.
         connect_to: where the issuer's `host:port` is really reached.
+        trusted_proxies: addresses or networks of the proxies whose X-Forwarded-For or Forwarded is believed.
 
     Raises:
         GarrisonError: one of these is missing or unsafe.
@@ -81,6 +83,7 @@ async def guarded(
             schemas=ToolSchemas(schemas),
             secret=home.read_secret(),
             fetcher=fetcher,
+            trusted_proxies=trusted_proxies,
         )
     finally:
         await fetcher.aclose()
@@ -105,6 +108,7 @@ def protect(
     schemas: Schemas | None = None,
     home: Path | str = ".garrison",
     limits: LimitSettings | None = None,
+    trusted_proxies: Sequence[str] = (),
 ) -> ASGIApp:
     """`server` behind a guard, as an ASGI application.
 
@@ -116,6 +120,7 @@ def protect(
         schemas: the tools' argument schemas; needed for an ASGI application only, the others are asked.
         home: the state folder: the secret and the events are kept there, and `ca.pem` is trusted.
         limits: budgets per caller; by default what garrison.toml in `home` and the environment say.
+        trusted_proxies: addresses or networks of the proxies whose X-Forwarded-For or Forwarded is believed.
 
     Raises:
         UsageError: `server` is none of these, or its schemas are missing.
@@ -140,6 +145,7 @@ def protect(
                 events=events,
                 home=place,
                 limits=limits or settings.limits,
+                trusted_proxies=trusted_proxies,
             ) as guard,
         ):
             yield guard

@@ -175,7 +175,7 @@ async def test_a_websocket_is_refused_and_recorded(world: World) -> None:
 
 
 class _Defective(Limiter):
-    async def admit(self, principal: str, tokens: int) -> Admission:
+    async def admit(self, principal: str, tokens: int, *, client: str = "", tool: str = "") -> Admission:
         raise RuntimeError("a defect with a secret in it")
 
 

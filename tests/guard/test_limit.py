@@ -2,15 +2,18 @@
 
 from typing import Any
 
+import anyio
 import httpx2
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
 from garrison.base.errors import EventStoreError
 from garrison.base.events import Kind
 from garrison.guard.guard import Guard
 from garrison.limits.limiter import Limiter
 from garrison.limits.settings import LimitSettings
-from tests.guard.world import World, call, legacy
+from garrison.limits.tokens import estimate_tokens
+from tests.guard.world import NotingApp, World, call, legacy, modern
 
 
 def limited(world: World, **settings: Any) -> Guard:
@@ -136,3 +139,146 @@ async def test_an_outage_of_the_store_after_the_call_does_not_take_the_answer_ba
     assert (await world.client(world.guard(limiter=limiter)).post("/mcp", **call())).status_code == 200
     assert world.events.kinds() == [Kind.CALL_ALLOWED, Kind.CALL_FINISHED]
     assert "outage" in caplog.text
+
+
+async def test_a_tool_can_have_a_budget_of_its_own(world: World) -> None:
+    guard = limited(world, tools={"whoami": 1})
+    client = world.client(guard)
+    whoami = call("whoami", {})
+    assert (await client.post("/mcp", **whoami)).status_code == 200
+    response = await client.post("/mcp", **whoami)
+    assert error(response)["data"]["budget"] == "tool"
+    assert response.headers["ratelimit-policy"] == '"tool";q=1;w=60'
+    assert (await client.post("/mcp", **call())).status_code == 200
+    assert (await world.client(guard, world.mint(subject="bob")).post("/mcp", **whoami)).is_success
+
+
+async def test_all_users_of_a_client_can_share_a_budget(world: World) -> None:
+    other = world.issuer_host.new_issuer()
+    limiter = Limiter(LimitSettings(client_requests_per_minute=2))
+    guard = world.guard(issuer=[world.issuer.url, other.url], limiter=limiter)
+    claims: list[dict[str, Any]] = [
+        {"subject": "alice"},
+        {"subject": "bob"},
+        {"subject": "carol"},
+        {"client_id": "phone"},
+        {"issuer": other.url},
+    ]
+    answers = [(await world.client(guard, world.mint(**claim)).post("/mcp", **call())).status_code for claim in claims]
+    assert answers == [200, 200, 429, 200, 200]
+
+
+async def test_an_answer_says_what_is_left(world: World) -> None:
+    class Boastful(NotingApp):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            async def boast(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    message["headers"].append((b"ratelimit", b'"requests";r=1000000'))
+                await send(message)
+
+            await super().__call__(scope, receive, boast)
+
+    limits = LimitSettings(requests_per_minute=5, tokens_per_hour=1000)
+    guard = world.guard(Boastful(), limiter=Limiter(limits))
+    first = await world.client(guard).post("/mcp", **legacy("ping"))
+    assert first.headers["ratelimit-policy"] == '"requests";q=5;w=60, "tokens";q=1000;w=3600'
+    assert first.headers["ratelimit"] == '"requests";r=4;t=60, "tokens";r=999'
+    second = await world.client(guard).post("/mcp", **legacy("ping"))
+    assert second.headers.get_list("ratelimit") == [
+        f'"requests";r=3;t=60, "tokens";r={998 - estimate_tokens(first.content)}'
+    ]
+
+
+class SlowApp(NotingApp):
+    """Answers when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.here = anyio.Semaphore(0)
+        self.go = anyio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.here.release()
+        await self.go.wait()
+        await super().__call__(scope, receive, send)
+
+
+@pytest.mark.parametrize(
+    ("settings", "method", "body", "budget"),
+    [
+        (LimitSettings(concurrent_calls=2), "POST", call(), "calls"),
+        (LimitSettings(concurrent_calls=2), "DELETE", {}, "calls"),
+        (LimitSettings(open_streams=2), "GET", {}, "streams"),
+        (LimitSettings(open_streams=2), "POST", modern("subscriptions/listen", {"notifications": {}}), "streams"),
+    ],
+)
+async def test_a_caller_has_so_many_going_at_once_and_another_caller_as_many(
+    world: World, settings: LimitSettings, method: str, body: dict[str, Any], budget: str
+) -> None:
+    app = SlowApp()
+    guard = world.guard(app, limiter=Limiter(settings))
+    answers: list[int] = []
+
+    async def ask(subject: str) -> None:
+        client = world.client(guard, world.mint(subject=subject))
+        answers.append((await client.request(method, "/mcp", **body)).status_code)
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            for subject in ("alice", "alice", "bob", "bob"):
+                tasks.start_soon(ask, subject)
+            for _ in range(4):
+                await app.here.acquire()
+            response = await world.client(guard).request(method, "/mcp", **body)
+            assert error(response)["data"] == {"budget": budget, "limit": 2, "retryAfter": 1}
+            assert response.headers["ratelimit-policy"] == f'"{budget}";q=2;qu="concurrent-requests"'
+            app.go.set()
+    assert answers == [200] * 4
+    assert (await world.client(guard).request(method, "/mcp", **body)).status_code == 200
+
+
+async def test_a_slot_is_given_back_on_every_way_out(world: World) -> None:
+    class Failing:
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            raise ValueError("the app failed")
+
+    limiter = Limiter(LimitSettings(concurrent_calls=1, requests_per_minute=4))
+    guard = world.guard(limiter=limiter)
+    client = world.client(guard)
+    wrong = call(arguments={"customer_id": "'; DROP TABLE"})
+    assert (await client.post("/mcp", **wrong)).json()["result"]["isError"]
+    world.events.failing = frozenset({Kind.CALL_ALLOWED})
+    assert (await client.post("/mcp", **call())).status_code == 503
+    world.events.failing = frozenset()
+    with pytest.raises(ValueError, match="the app failed"):
+        await world.client(world.guard(Failing(), limiter=limiter)).post("/mcp", **call())
+    assert (await client.post("/mcp", **call())).status_code == 200
+    assert (await client.post("/mcp", **call())).status_code == 429
+    assert len(limiter.calls) == 0
+
+
+async def test_a_slot_is_given_back_when_the_client_goes_away(world: World) -> None:
+    app = SlowApp()
+    limiter = Limiter(LimitSettings(concurrent_calls=1))
+    guard = world.guard(app, limiter=limiter)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: world.client(guard).post("/mcp", **call()))
+            await app.here.acquire()
+            assert len(limiter.calls) == 1
+            tasks.cancel_scope.cancel()
+    assert len(limiter.calls) == 0
+
+
+async def test_a_call_refused_for_its_slot_costs_no_budget(world: World) -> None:
+    limiter = Limiter(LimitSettings(concurrent_calls=1, requests_per_minute=2))
+    app = SlowApp()
+    guard = world.guard(app, limiter=limiter)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: world.client(guard).post("/mcp", **call()))
+            await app.here.acquire()
+            for _ in range(5):
+                assert error(await world.client(guard).post("/mcp", **call()))["data"]["budget"] == "calls"
+            app.go.set()
+    assert (await world.client(guard).post("/mcp", **call())).status_code == 200

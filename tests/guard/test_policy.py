@@ -34,7 +34,7 @@ def check(policy: Policy, by: AccessToken, method: str, params: Mapping[str, Any
     """What the guard's own stage says: the refusal, or None where it lets the request through."""
     message = Message(Shape.REQUEST, method, 1, params, b"", modern=True)
     try:
-        Authorizer(policy, "https://x/meta").check(Caller(by, "p", "f"), message, in_session=False)
+        Authorizer(policy, "https://x/meta", {}).check(Caller(by, "p", "f"), message, in_session=False)
     except Denied as denied:
         return denied
     return None

@@ -12,6 +12,7 @@ import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from garrison.base.events import Kind
+from garrison.base.peers import Peers
 from garrison.guard import authenticate, introspect, verify
 from garrison.guard.issuers import Introspection, Issuer
 from garrison.guard.types import Caller, Request
@@ -173,7 +174,7 @@ async def leased(world: World, token: str) -> Callable[[], Awaitable[float]]:
     """The lease of a stream that is open for the bearer of `token`."""
     guard = world.guard(issuer=Issuer(world.issuer.url, introspection=Introspection("guard", "secret")))
     headers = [(b"authorization", f"Bearer {token}".encode())]
-    request = Request.of({"type": "http", "method": "GET", "path": "/mcp", "headers": headers})
+    request = Request.of({"type": "http", "method": "GET", "path": "/mcp", "headers": headers}, Peers())
     return partial(guard._authenticate.lease, request, await guard._authenticate(request))
 
 

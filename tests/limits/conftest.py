@@ -1,50 +1,55 @@
-"""A real Redis for the tests, without persistence, on a free port; and a clock for the memory store."""
+"""Real Redis servers for the tests; and a clock for the memory store."""
 
-import signal
 import socket
-import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from redis import Redis
 
-
-class RedisServer:
-    """A redis-server of our own. `stop` and `start` make an outage; `hang` makes one that accepts and is silent."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._folder = folder
-        self.start()
-
-    def start(self) -> None:
-        command = ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--appendonly", "no"]
-        self._process = subprocess.Popen([*command, "--dir", str(self._folder)], stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        assert any("Ready to accept connections" in line for line in self._process.stdout)
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
-
-    def hang(self) -> None:
-        self._process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        self._process.send_signal(signal.SIGCONT)
+from tests.limits.servers import IN_MEMORY, RedisServer, running, settled
 
 
 @pytest.fixture
 def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path)
-    yield server
-    server.stop()
+    with running(RedisServer(tmp_path, *IN_MEMORY)) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_sentinel(tmp_path: Path, redis_server: RedisServer) -> Iterator[RedisServer]:
+    """A Sentinel that watches `redis_server` by the name of `budgets`."""
+    configuration = tmp_path / "sentinel.conf"
+    configuration.write_text(f"sentinel monitor budgets 127.0.0.1 {redis_server.port} 1\n")
+    ready = "+monitor master budgets"
+    with running(RedisServer(tmp_path, str(configuration), "--sentinel", ready=ready)) as sentinel:
+        yield sentinel
+
+
+@pytest.fixture
+def redis_cluster(tmp_path: Path) -> Iterator[list[RedisServer]]:
+    """A Cluster of two nodes, each with one half of the slots."""
+    with ExitStack() as stack:
+        nodes: list[RedisServer] = []
+        for number, slots in enumerate(("0 8191", "8192 16383")):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            # The node's own bus port is the port + 10,000 by default, which may be beyond the last one.
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                bus = str(probe.getsockname()[1])
+            options = (*IN_MEMORY, "--cluster-enabled", "yes", "--cluster-port", bus)
+            node = stack.enter_context(running(RedisServer(folder, *options)))
+            with Redis(port=node.port) as redis:
+                redis.execute_command("CLUSTER ADDSLOTSRANGE", *slots.split())
+                if nodes:
+                    redis.execute_command("CLUSTER MEET", "127.0.0.1", str(nodes[0].port), nodes[0].bus)
+            node.bus = bus
+            nodes.append(node)
+        settled(nodes)
+        yield nodes
 
 
 class SteppedTime:
@@ -59,7 +64,7 @@ class SteppedTime:
     def install(self, patch: pytest.MonkeyPatch) -> None:
         clock = SimpleNamespace(time=self)
         patch.setattr("limits.aio.storage.memory.time", clock)
-        patch.setattr("garrison.limits.budgets.time", clock)
+        patch.setattr("garrison.limits.memory.time", clock)
 
 
 @pytest.fixture

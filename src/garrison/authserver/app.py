@@ -22,12 +22,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from garrison.authserver import authorize, consent, errors, login, logout, metadata, pages, revoke, token
 from garrison.authserver.context import Exchange, Server
 from garrison.authserver.passwords import Passwords
-from garrison.authserver.peers import peer_address
 from garrison.authserver.settings import AuthServerSettings
 from garrison.authserver.stores.purge import purge
 from garrison.authserver.stores.store import Store, StoreUnavailableError
 from garrison.base.clock import Clock, system_clock
 from garrison.base.events import EventSink, new_correlation_id
+from garrison.base.peers import Peers
 from garrison.oauth.errors import OAuthError
 from garrison.oauth.server_metadata import well_known_paths
 
@@ -98,12 +98,19 @@ def _routes(server: Server, rows: Iterable[Row], below: str = "") -> list[Route]
 
 
 def _answer(server: Server, row: Row) -> Callable[[Request], Awaitable[Response]]:
+    peers = Peers(server.settings.trusted_proxies)
+
     async def answer(request: Request) -> Response:
+        headers = request.headers
         exchange = Exchange(
             server=server,
             request=request,
             correlation_id=new_correlation_id(),
-            address=peer_address(request, server.settings.trusted_proxies),
+            address=peers.address(
+                request.client.host if request.client else "",
+                headers.getlist("x-forwarded-for"),
+                headers.getlist("forwarded"),
+            ),
             now=server.clock(),
         )
         try:

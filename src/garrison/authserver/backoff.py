@@ -5,10 +5,10 @@ long as the one before, up to a quarter of an hour; an hour without an attempt a
 from functools import partial
 
 from garrison.authserver import seal
-from garrison.authserver.peers import back_off_unit
 from garrison.authserver.settings import AuthServerSettings
 from garrison.authserver.stores.attempts import Pause, charge_attempt, forgive_attempt
 from garrison.authserver.stores.store import Store
+from garrison.base.peers import stranger_unit
 
 LONGEST_PAUSE = 900.0
 MEMORY = 3600.0
@@ -41,4 +41,4 @@ def account_key(settings: AuthServerSettings, username: str) -> str:
 
 
 def _address_key(settings: AuthServerSettings, address: str) -> str:
-    return seal.mac(settings.secret, "back-off by address", back_off_unit(address))
+    return seal.mac(settings.secret, "back-off by address", stranger_unit(address))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_network
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from garrison.base.addresses import is_loopback_host
 from garrison.base.errors import UsageError
+from garrison.base.peers import Peers
 
 if TYPE_CHECKING:  # joserfc costs 150 ms, and `garrison --help` reads settings
     from garrison.oauth.jwks import SigningKey
@@ -50,7 +50,7 @@ class AuthServerSettings:
         refresh_grace: seconds in which the same client, its answer lost, gets the same successor again; 0 is off.
         password_cost: Argon2id's parameters.
         free_failures_per_account, free_failures_per_address: wrong passwords before back-off begins.
-        trusted_proxies: addresses or networks of the peers whose X-Forwarded-For is believed.
+        trusted_proxies: addresses or networks of the proxies whose X-Forwarded-For or Forwarded is believed.
         max_form_bytes: the longest form that is read.
     """
 
@@ -84,8 +84,7 @@ class AuthServerSettings:
         _check_range("access_token_lifetime", self.access_token_lifetime, 1, MAX_ACCESS_TOKEN_LIFETIME)
         _check_range("code_lifetime", self.code_lifetime, 1, MAX_CODE_LIFETIME)
         _check_range("refresh_grace", self.refresh_grace, 0, MAX_REFRESH_GRACE)
-        for network in self.trusted_proxies:
-            _check_network(network)
+        Peers(self.trusted_proxies)
 
     @property
     def path(self) -> str:
@@ -114,10 +113,3 @@ def _check_issuer(issuer: str) -> None:
 def _check_range(name: str, value: int, least: int, most: int) -> None:
     if not least <= value <= most:
         raise UsageError(f"{name} must be from {least} to {most} seconds, not {value}")
-
-
-def _check_network(network: str) -> None:
-    try:
-        ip_network(network)
-    except ValueError as error:
-        raise UsageError(f"trusted_proxies: {network} is neither an address nor a network") from error

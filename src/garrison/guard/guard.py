@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Send
 from garrison.base.clock import Clock, system_clock
 from garrison.base.events import EventSink
 from garrison.base.fetch import Fetcher
+from garrison.base.peers import Peers
 from garrison.content.schema import ToolSchemas
 from garrison.guard import configuration, limit, lists, respond, results, validate
 from garrison.guard import message as messages
@@ -58,7 +59,7 @@ class Guard:
         issuer: the authorization servers whose tokens are believed; a text is the exact string that one calls itself,
             and its tokens are RFC 9068's.
         events: where decisions are recorded; while it fails, nothing is allowed.
-        limiter: budgets by principal.
+        limiter: budgets of principals and of strangers.
         schemas: arguments of every tool; a tool without one is denied.
         secret: at least 32 random bytes, the same on every replica; binds sessions to callers.
         fetcher: fetches the issuers' keys; stays the caller's to close.
@@ -68,6 +69,7 @@ class Guard:
         body_timeout: seconds in which a request body must arrive.
         insecure_http_off_loopback: allows a resource of plain http that isn't on this machine.
         filter_lists: whether lists hold only what the caller may use.
+        trusted_proxies: addresses or networks of the proxies whose X-Forwarded-For or Forwarded is believed.
 
     Raises:
         UsageError: one of these is missing or unsafe. The guard refuses to start.
@@ -91,6 +93,7 @@ class Guard:
         body_timeout: float = BODY_TIMEOUT,
         insecure_http_off_loopback: bool = False,
         filter_lists: bool = True,
+        trusted_proxies: Sequence[str] = (),
         clock: Clock = system_clock,
     ) -> None:
         issuers = [Issuer.of(one) for one in ((issuer,) if isinstance(issuer, str | Issuer) else issuer)]
@@ -103,7 +106,8 @@ class Guard:
         self._resource = resource
         self._policy = policy
         self._filter_lists = filter_lists
-        self._limiter = limiter
+        self._peers = Peers(trusted_proxies)
+        self._gate = limit.Gate(limiter, events, clock)
         self._schemas = schemas
         self._clock = clock
         self._origin = Origin(resource, allowed_hosts, allowed_origins, max_body)
@@ -128,7 +132,11 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await self._serve(scope, receive, send)
+            call = Call(Request.of(scope, self._peers))
+            try:
+                await self._serve(call, scope, receive, send)
+            finally:
+                self._gate.leave(call)
         elif scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -136,11 +144,11 @@ class Guard:
         else:
             raise ValueError(f"the guard lets nothing through that it doesn't know: {scope['type']}")
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        call = Call(Request.of(scope))
+    async def _serve(self, call: Call, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             self._origin.check_host(call.request)
             if document := self._metadata.answer(call.request):
+                await self._gate.check_document(call.request)
                 await respond.send_answer(send, document, call.request.correlation_id)
                 return
             caller = await self._decide(call, receive)
@@ -166,14 +174,16 @@ class Guard:
             messages.check_agreement(request, message)
             call.message = message = self._states.unbind(message, caller)
             self._authorizer.check(caller, message, in_session=call.session_id is not None)
-        await limit.admit(self._limiter, caller, call.message)
+        await self._gate.admit(call, caller)
         if call.message:
             validate.check_arguments(self._schemas, call.message)
         return caller
 
     async def _refuse(self, call: Call, refusal: Refusal, send: Send) -> None:
+        refusal = await self._gate.answer(call, refusal)
         try:
-            await self._audit.refused(call, refusal)
+            if refusal.recorded:
+                await self._audit.refused(call, refusal)
         except Refusal as unrecorded:
             refusal = unrecorded
         await respond.send_answer(send, respond.answer_to(refusal, call), call.request.correlation_id)
@@ -183,7 +193,13 @@ class Guard:
         inner = self._identity.forwarded(scope, call, caller)
         lease = partial(self._authenticate.lease, call.request, caller) if caller.revocable else None
         inbound = Inbound(call.message, receive, self._stream_lifetime(call, caller), lease)
-        watch = ResponseWatch(send, call.request.correlation_id, lambda sid: self._sessions.bind(sid, caller))
+        watch = ResponseWatch(
+            send,
+            call.request.correlation_id,
+            lambda sid: self._sessions.bind(sid, caller),
+            self._gate.headers(call),
+            self._gate.count,
+        )
         try:
             await self._app(inner, inbound.receive, self._outbound(call, caller, watch.send))
             if inbound.expired:
@@ -192,10 +208,10 @@ class Guard:
             raised = isinstance(error, Exception)
             self._record_end(call, watch, started, f"the app raised {type(error).__name__}" if raised else _CUT_SHORT)
             with anyio.move_on_after(AFTERMATH_TIMEOUT, shield=True):
-                await limit.settle(self._limiter, caller, watch.tokens)
+                await self._gate.settle(caller, watch.tokens)
             raise
         self._record_end(call, watch, started, "")
-        await limit.settle(self._limiter, caller, watch.tokens)
+        await self._gate.settle(caller, watch.tokens)
 
     def _record_end(self, call: Call, watch: ResponseWatch, started: float, failure: str) -> None:
         seconds = self._clock() - started
@@ -218,6 +234,9 @@ class Guard:
     async def _refuse_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """MCP has no such transport, and a page of any origin could open one (CVE-2026-59950)."""
         await receive()
+        call = Call(Request.of(scope, self._peers))
+        refusal = await self._gate.answer(call, Refusal("There is no websocket here."))
         with suppress(Refusal):  # unrecorded, it is refused all the same, and there is no answer to put a 503 in
-            await self._audit.refused(Call(Request.of(scope)), Refusal("There is no websocket here."))
+            if refusal.recorded:
+                await self._audit.refused(call, refusal)
         await send({"type": "websocket.close", "code": 1008})

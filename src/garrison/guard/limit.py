@@ -1,65 +1,162 @@
 """RFC 6585 §4 and draft-ietf-httpapi-ratelimit-headers: each request is charged to its principal's budgets.
 
-One that was denied is not: its event says what happened.
+One that was denied is not: its event says what happened. One that failed before it was authenticated is charged to its
+address (strangers.py).
 """
 
 import json
 import logging
+from math import ceil
 
+from garrison.base.clock import Clock
 from garrison.base.errors import EventStoreError
-from garrison.guard.refusal import RateLimited, Unavailable
-from garrison.guard.types import Caller, Message
-from garrison.limits.limiter import Admission, Limiter
-from garrison.limits.tokens import estimate_tokens
+from garrison.base.events import EventSink
+from garrison.guard.refusal import RateLimited, Refusal, Unavailable
+from garrison.guard.strangers import Strangers
+from garrison.guard.types import Call, Caller, Message, Request
+from garrison.limits.limiter import HOUR, MINUTE, Admission, Limiter
+from garrison.limits.slots import Slots
 
-_WINDOWS = {"requests": 60, "tokens": 3600}
-"""Seconds of each budget's window, as its name in LimitSettings says."""
 _CONTENT = ("arguments", "inputResponses")
 """What of a message a model wrote: the rest is protocol."""
+_TOOL_CALL = "tools/call"
+_LISTEN = "subscriptions/listen"
 RETRY_AFTER = 5
 """Seconds after which an outage that can't even be recorded is worth another try."""
+SLOT_RETRY_AFTER = 1
+"""Seconds: nobody knows when one of the caller's own calls ends."""
 
 _log = logging.getLogger(__name__)
 
 
-async def admit(limiter: Limiter, caller: Caller, message: Message | None) -> None:
-    """Charges the request, with its `message` if it has one.
+class Gate:
+    """What a request may cost, before it and after it; `leave` must follow every `admit`, whatever came of it."""
 
-    Raises:
-        RateLimited: the caller's budget doesn't bear it.
-        Unavailable: the limiter can neither reach its store nor record that.
-    """
-    try:
-        admission = await limiter.admit(caller.principal, _tokens(message) if message else 0)
-    except EventStoreError as error:
-        raise Unavailable("Budgets can't be looked up.", reason=str(error), retry_after=RETRY_AFTER) from error
-    if not admission.allowed:
-        raise _refusal(admission)
+    def __init__(self, limiter: Limiter, events: EventSink, clock: Clock) -> None:
+        self._limiter = limiter
+        self._strangers = Strangers(limiter, events, clock)
+        requests, tokens = limiter.requests.limit, limiter.tokens.limit
+        self._policy = (
+            b"ratelimit-policy",
+            f'"requests";q={requests};w={MINUTE}, "tokens";q={tokens};w={HOUR}'.encode(),
+        )
 
+    async def admit(self, call: Call, caller: Caller) -> None:
+        """Charges the request, with its message if it has one.
 
-async def settle(limiter: Limiter, caller: Caller, tokens: int) -> None:
-    """Charges what the answer cost; it is on its way, so nothing is left to refuse."""
-    try:
-        await limiter.settle(caller.principal, tokens)
-    except EventStoreError:
-        _log.exception("an outage of the limits' store could not be recorded")
+        Raises:
+            RateLimited: one of the caller's budgets doesn't bear it.
+            Unavailable: the limiter can neither reach its store nor record that.
+        """
+        self._take_slot(call, caller.principal)
+        message = call.message
+        try:
+            admission = await self._limiter.admit(
+                caller.principal,
+                self._tokens(message) if message else 0,
+                client=f"{caller.token.issuer}\n{caller.token.client_id}",
+                tool=message.params["name"] if message and message.method == _TOOL_CALL else "",
+            )
+        except EventStoreError as error:
+            raise Unavailable("Budgets can't be looked up.", reason=str(error), retry_after=RETRY_AFTER) from error
+        if not admission.allowed:
+            raise _refusal(admission)
+        call.admission = admission
 
+    def leave(self, call: Call) -> None:
+        """Gives back what `admit` took for as long as the call lasts."""
+        if call.slots is not None and call.caller is not None:
+            call.slots.give(call.caller.principal)
+            call.slots = None
 
-def _tokens(message: Message) -> int:
-    content = [message.params[name] for name in _CONTENT if name in message.params]
-    return sum(estimate_tokens(json.dumps(part, ensure_ascii=False)) for part in content)
+    async def settle(self, caller: Caller, tokens: int) -> None:
+        """Charges what the answer cost; it is on its way, so nothing is left to refuse."""
+        try:
+            await self._limiter.settle(caller.principal, tokens)
+        except EventStoreError:
+            _log.exception("an outage of the limits' store could not be recorded")
+
+    def headers(self, call: Call) -> list[tuple[bytes, bytes]]:
+        """What the budgets leave to the caller, for an answer to a call that was admitted."""
+        admission = call.admission
+        if admission is None:
+            return []
+        rest = f'"requests";r={admission.remaining};t={ceil(admission.reset_after)}, "tokens";r={admission.tokens_left}'
+        return [self._policy, (b"ratelimit", rest.encode())]
+
+    def count(self, text: bytes | str) -> int:
+        """AI tokens of `text`."""
+        return self._limiter.count(text)
+
+    async def check_document(self, request: Request) -> None:
+        """The public documents need no token, but they are not for floods. Raises `RateLimited`."""
+        try:
+            await self._strangers.check(request, documents=True)
+        except EventStoreError as error:
+            raise Unavailable("Budgets can't be looked up.", reason=str(error), retry_after=RETRY_AFTER) from error
+
+    async def answer(self, call: Call, refusal: Refusal) -> Refusal:
+        """`refusal`, or that of an address from which too many of its kind have come."""
+        if call.caller is not None or isinstance(refusal, RateLimited):
+            return refusal
+        try:
+            await self._strangers.check(call.request)
+        except RateLimited as limited:
+            return limited
+        except EventStoreError:
+            _log.exception("an outage of the limits' store could not be recorded")
+        return refusal
+
+    def _take_slot(self, call: Call, principal: str) -> None:
+        slots, what = self._slots(call)
+        if not slots.take(principal):
+            raise _full(slots, what)
+        call.slots = slots
+
+    def _slots(self, call: Call) -> tuple[Slots, str]:
+        """A stream of notifications lasts as long as its connection, so it has a cap apart from the calls."""
+        listens = call.message.method == _LISTEN if call.message else call.request.method == "GET"
+        return (self._limiter.streams, "streams") if listens else (self._limiter.calls, "calls")
+
+    def _tokens(self, message: Message) -> int:
+        content = [message.params[name] for name in _CONTENT if name in message.params]
+        return sum(self.count(json.dumps(part, ensure_ascii=False)) for part in content)
 
 
 def _refusal(admission: Admission) -> RateLimited:
+    window = HOUR if admission.budget == "tokens" else MINUTE
     headers = {
-        "ratelimit-policy": f'"{admission.budget}";q={admission.limit};w={_WINDOWS[admission.budget]}',
+        "ratelimit-policy": f'"{admission.budget}";q={admission.limit};w={window}',
         "ratelimit": f'"{admission.budget}";r={admission.remaining};t={admission.retry_after}',
     }
     data: dict[str, str | int | None] = {"budget": admission.budget, "limit": admission.limit, "retryAfter": None}
     if admission.never:
         message = f"This call alone is larger than the whole budget of {admission.limit} {admission.budget}."
     else:
-        message = f"The budget of {admission.budget} is used up; try again in {admission.retry_after} s."
+        message = f"The budget of {_NAMES[admission.budget]} is used up; try again in {admission.retry_after} s."
         headers["retry-after"] = str(admission.retry_after)
         data["retryAfter"] = admission.retry_after
-    return RateLimited(message, reason=f"budget of {admission.budget} exceeded", headers=headers, data=data)
+    return RateLimited(message, reason=f"budget of {_NAMES[admission.budget]} exceeded", headers=headers, data=data)
+
+
+_NAMES = {
+    "requests": "requests",
+    "tokens": "tokens",
+    "tool": "calls of this tool",
+    "client": "requests of this client",
+    "address": "requests from this address",
+    "documents": "requests from this address",
+}
+
+
+def _full(slots: Slots, what: str) -> RateLimited:
+    return RateLimited(
+        f"{slots.limit} {what} at once are the most; try again when one has ended.",
+        reason=f"too many {what} at once",
+        headers={
+            "retry-after": str(SLOT_RETRY_AFTER),
+            "ratelimit-policy": f'"{what}";q={slots.limit};qu="concurrent-requests"',
+            "ratelimit": f'"{what}";r=0',
+        },
+        data={"budget": what, "limit": slots.limit, "retryAfter": SLOT_RETRY_AFTER},
+    )

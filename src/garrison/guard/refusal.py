@@ -42,11 +42,15 @@ class Refusal(Exception):
         code: JSON-RPC error code, where it isn't the class's.
         headers: sent along.
         data: public, the JSON-RPC error's data.
+
+    Attributes:
+        recorded: whether it is an event; False for one of many alike, of which only their number is.
     """
 
     status = 400
     code = INVALID_REQUEST
     kind = Kind.REQUEST_REJECTED
+    recorded = True
 
     def __init__(
         self,
@@ -134,6 +138,12 @@ class RateLimited(Refusal):
     status = 429
     code = RATE_LIMITED
     kind = Kind.RATE_LIMITED
+
+    def __init__(
+        self, message: str, *, reason: str, headers: Mapping[str, str], data: Any, recorded: bool = True
+    ) -> None:
+        super().__init__(message, reason=reason, headers=headers, data=data)
+        self.recorded = recorded
 
 
 class Unavailable(Refusal):

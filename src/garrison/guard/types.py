@@ -1,11 +1,14 @@
 """What the guard's stages hand to each other by way of guard.py: a request, its caller, its message, an answer."""
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from garrison.base.events import new_correlation_id
+from garrison.base.peers import Peers
+from garrison.limits.limiter import Admission
+from garrison.limits.slots import Slots
 from garrison.oauth.access_token import AccessToken
 
 Scope = MutableMapping[str, Any]
@@ -20,7 +23,7 @@ class Request:
     """An HTTP request before its body.
 
     Attributes:
-        headers: the first value of each header, by its name in lower case.
+        headers: by their names in lower case; the values of one that came more than once are joined (RFC 9110 §5.3).
         repeated: the names of those that came more than once.
     """
 
@@ -34,15 +37,16 @@ class Request:
     correlation_id: str
 
     @classmethod
-    def of(cls, scope: Scope) -> "Request":
+    def of(cls, scope: Scope, peers: Peers) -> "Request":
         headers: dict[str, str] = {}
         repeated: list[str] = []
         for raw_name, raw_value in scope["headers"]:
             name = raw_name.decode("latin-1").lower()
+            value = raw_value.decode("latin-1")
             if name in headers:
                 repeated.append(name)
-            else:
-                headers[name] = raw_value.decode("latin-1")
+                value = f"{headers[name]}, {value}"
+            headers[name] = value
         client = scope.get("client")
         return cls(
             method=scope.get("method", "GET"),
@@ -50,7 +54,9 @@ class Request:
             query=scope.get("query_string", b""),
             headers=headers,
             repeated=frozenset(repeated),
-            address=client[0] if client else "",
+            address=peers.address(
+                client[0] if client else "", _of(headers, "x-forwarded-for"), _of(headers, "forwarded")
+            ),
             http_version=scope.get("http_version", "1.1"),
             # A stranger's id is not taken over: it could be made to join or to forge another request's trail.
             correlation_id=new_correlation_id(),
@@ -59,6 +65,10 @@ class Request:
     def header(self, name: str) -> str | None:
         """The value of a header that origin.py has seen at most once."""
         return self.headers.get(name)
+
+
+def _of(headers: Mapping[str, str], name: str) -> Sequence[str]:
+    return [headers[name]] if name in headers else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +127,8 @@ class Call:
     caller: Caller | None = None
     session_id: str | None = None
     message: Message | None = None
+    admission: Admission | None = None
+    slots: Slots | None = None
 
     @property
     def target(self) -> str:

@@ -1,115 +1,82 @@
-"""Both budgets of a principal on one store of the `limits` library: admit before the act, settle after it.
+"""What a budget is, what a call draws on, and the verdict on it: the same words for memory and for Redis."""
 
-Each call reads both windows and charges them only if it fits both, so a refused call eats no budget. The library can't
-charge two windows in one step. Two calls in the same instant may both see room that is there for one; the later is then
-refused by the window it no longer fits, and if that is the tokens' window its one request stays charged. It errs
-towards refusing.
-"""
-
-import asyncio
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isinf
-from typing import Literal
+from typing import Literal, NamedTuple, TypeAlias
 
-from limits import RateLimitItemPerHour, RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage, RedisStorage
-from limits.aio.strategies import MovingWindowRateLimiter, SlidingWindowCounterRateLimiter
-
-from garrison.limits.settings import LimitSettings
 from garrison.limits.windows import RequestWindow, TokenWindow, whole_seconds
 
-_SETTLE_TRIES = 16
-"""A settlement is refused only when another charge was quicker, and each such charge leaves less to fight over."""
+BudgetName: TypeAlias = Literal["requests", "tokens", "tool", "client", "address", "documents"]
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """Whether a call may go on, and the budget that decided it; `requests` for an admitted call.
+@dataclass(frozen=True, slots=True, eq=False)
+class Budget:
+    """So much in so many seconds, for each who has one.
 
     Attributes:
-        limit: of that budget: requests a minute, tokens an hour.
+        name: for answers.
+        limit: requests, or AI tokens.
+        seconds: length of the window.
+        counted: whether a sliding window counter approximates it, as tokens come by the thousand; else each request is
+            remembered, and no window of that length ever holds more than `limit`.
+        of: what tells it from others of its name: the tool.
+    """
+
+    name: BudgetName
+    limit: int
+    seconds: int
+    counted: bool = False
+    of: str = ""
+
+
+Charge: TypeAlias = tuple[Budget, str, int]
+"""A budget, whose it is, and what is to be taken of it; 1 of a budget of requests."""
+
+
+class Admission(NamedTuple):
+    """Whether a call may go on, and the budget that decided it; the first that it draws on for an admitted call.
+
+    Attributes:
+        limit: of that budget.
         remaining: what is left of it; calls in flight at the same moment may have taken it already.
         reset_after: seconds until some of it comes back; for a refused call, until that call fits.
         retry_after: whole seconds after which the same call fits, if nobody spends more meanwhile; 0 when allowed.
         never: the call costs more than the whole budget; no wait helps, and `retry_after` is just the window's length.
+        tokens_left: AI tokens that an admitted call leaves; 0 where none are counted.
     """
 
     allowed: bool
-    budget: Literal["requests", "tokens"]
+    budget: BudgetName
     limit: int
     remaining: int
     reset_after: float
     retry_after: int = 0
     never: bool = False
+    tokens_left: int = 0
 
 
-class Budgets:
-    """The budgets of all principals on `storage`. `who` is a key without structure: limiter.py hashes the principal."""
-
-    def __init__(self, storage: MemoryStorage | RedisStorage, settings: LimitSettings) -> None:
-        self._storage = storage
-        self._per_minute = RateLimitItemPerMinute(settings.requests_per_minute, namespace="requests")
-        self._per_hour = RateLimitItemPerHour(settings.tokens_per_hour, namespace="tokens")
-        self._requests = MovingWindowRateLimiter(storage)
-        self._tokens = SlidingWindowCounterRateLimiter(storage)
-
-    async def admit(self, who: str, tokens: int) -> Admission:
-        """Charge one request and `tokens`, at least one, so that a spent token budget refuses every call."""
-        cost = max(1, tokens)
-        requests = await self._request_window(who)
-        refusal = _refusal(requests, await self._token_window(who), cost)
-        if refusal is not None:
-            return refusal
-        if await self._requests.hit(self._per_minute, who) and await self._tokens.hit(self._per_hour, who, cost=cost):
-            return Admission(True, "requests", requests.limit, requests.left - 1, requests.oldest_leaves_in)
-        return await self._outrun(who, cost)
-
-    async def settle(self, who: str, tokens: int) -> None:
-        """Charge `tokens` that were spent already: all of them, or all that is left."""
-        for _ in range(_SETTLE_TRIES):
-            cost = min(tokens, (await self._token_window(who)).left)
-            if cost < 1 or await self._tokens.hit(self._per_hour, who, cost=cost):
-                return
-
-    async def aclose(self) -> None:
-        """Stop the memory store's sweeper."""
-        timer = self._storage.timer if isinstance(self._storage, MemoryStorage) else None
-        if timer is not None:
-            timer.cancel()
-            await asyncio.wait([timer])
-
-    async def _outrun(self, who: str, cost: int) -> Admission:
-        """A refusal for a call that saw room which a quicker one took."""
-        requests = await self._request_window(who)
-        refusal = _refusal(requests, await self._token_window(who), cost)
-        return refusal or Admission(False, "requests", requests.limit, requests.left, 1.0, retry_after=1)
-
-    async def _request_window(self, who: str) -> RequestWindow:
-        length = self._per_minute.get_expiry()
-        key = self._per_minute.key_for(who)
-        oldest, used = await self._storage.get_moving_window(key, self._per_minute.amount, length)
-        leaves_in = oldest + length - time.time() if used else float(length)
-        return RequestWindow(self._per_minute.amount, used, leaves_in)
-
-    async def _token_window(self, who: str) -> TokenWindow:
-        length = self._per_hour.get_expiry()
-        previous, previous_ttl, current, current_ttl = await self._storage.get_sliding_window(
-            self._per_hour.key_for(who), length
-        )
-        ends_in = previous_ttl if previous else max(0.0, current_ttl - length)
-        return TokenWindow(self._per_hour.amount, length, previous, current, ends_in)
+def admission(charges: Sequence[Charge], windows: Sequence[RequestWindow | TokenWindow]) -> Admission:
+    """The answer to a call that was charged; `windows` are as they were before."""
+    first, tokens_left = windows[0], 0
+    for (_, _, cost), window in zip(charges, windows, strict=True):
+        if isinstance(window, TokenWindow):
+            tokens_left = window.left - cost
+    reset = first.oldest_leaves_in if isinstance(first, RequestWindow) else first.ends_in
+    return Admission(True, charges[0][0].name, first.limit, first.left - charges[0][2], reset, tokens_left=tokens_left)
 
 
-def _refusal(requests: RequestWindow, tokens: TokenWindow, cost: int) -> Admission | None:
-    """None when the call fits both windows; else the refusal by the one that it must wait for longer."""
-    for_requests, for_tokens = requests.wait(), tokens.wait(cost)
-    if for_tokens is not None and isinf(for_tokens):
-        return Admission(
-            False, "tokens", tokens.limit, tokens.left, float(tokens.length), retry_after=tokens.length, never=True
-        )
-    if for_tokens is not None and for_tokens >= (for_requests or 0.0):
-        return Admission(False, "tokens", tokens.limit, tokens.left, for_tokens, whole_seconds(for_tokens))
-    if for_requests is not None:
-        return Admission(False, "requests", requests.limit, requests.left, for_requests, whole_seconds(for_requests))
-    return None
+def refusal(charges: Sequence[Charge], windows: Sequence[RequestWindow | TokenWindow]) -> Admission:
+    """The answer to a call that doesn't fit all of `windows`: by the one that it must wait for longest."""
+    longest, worst = -1.0, 0
+    for number, ((_, _, cost), window) in enumerate(zip(charges, windows, strict=True)):
+        wait = window.wait(cost)
+        if wait is not None and wait >= longest:
+            longest, worst = wait, number
+    budget, left = charges[worst][0], windows[worst].left
+    if isinf(longest):
+        length = budget.seconds
+        return Admission(False, budget.name, budget.limit, left, float(length), retry_after=length, never=True)
+    # A clock that went on between the decision and here may have made room: then the next try is the answer.
+    wait = max(0.0, longest)
+    return Admission(False, budget.name, budget.limit, left, wait, whole_seconds(wait))

@@ -1,21 +1,24 @@
-"""Budgets of requests a minute and AI tokens an hour, per principal, in memory or in Redis.
+"""Budgets of requests and AI tokens: of principals, their tools, their clients, and of strangers' addresses.
 
 While Redis is down, each process counts for itself, from zero; so n processes admit up to n times the limit for as long
 as it lasts. Where that is too much, `on_store_failure="refuse"`.
 """
 
-import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from garrison.base.clock import Clock
-from garrison.limits.budgets import Admission, Budgets
-from garrison.limits.memory import SweptMemory
+from garrison.limits.budgets import Admission, Budget, Charge
+from garrison.limits.memory import MemoryBudgets
 from garrison.limits.settings import LimitSettings
 from garrison.limits.shared import SharedBudgets, StoreDownError
+from garrison.limits.slots import Slots
+from garrison.limits.tokens import COUNTERS
 from garrison.limits.windows import whole_seconds
 
 __all__ = ["Admission", "Limiter"]
+
+MINUTE, HOUR = 60, 3600
 
 
 class Limiter:
@@ -23,10 +26,15 @@ class Limiter:
 
     Args:
         settings: the limits.
-        clock: seconds, only to decide when to probe a Redis that is down; the windows run on the `limits` library's
-            own clock, `time.time`.
+        clock: seconds, only to decide when to probe a Redis that is down; the windows run on `time.time` or on Redis's
+            own clock.
         on_failure: awaited once for each outage of Redis with a sentence for the log. What it raises reaches the caller
             of `admit`, and the outage counts as unreported.
+
+    Attributes:
+        requests, tokens, strangers: the budgets of every principal, and of every address of strangers.
+        calls, streams: what a principal has going in this process.
+        count: AI tokens of a text, by `settings.token_counter`.
 
     Raises:
         UsageError: `redis_url` is no Redis URL, or the redis package is missing.
@@ -40,45 +48,68 @@ class Limiter:
         on_failure: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         self._settings = settings
-        self._local = Budgets(SweptMemory(), settings)
+        self.requests = Budget("requests", settings.requests_per_minute, MINUTE)
+        self.tokens = Budget("tokens", settings.tokens_per_hour, HOUR, counted=True)
+        self._tools = {name: Budget("tool", limit, MINUTE, of=name) for name, limit in settings.tools.items()}
+        limit = settings.client_requests_per_minute
+        self._client = Budget("client", limit, MINUTE) if limit else None
+        self.strangers = Budget("address", settings.stranger_requests_per_minute, MINUTE)
+        self._documents = Budget("documents", settings.stranger_requests_per_minute, MINUTE)
+        self.calls = Slots(settings.concurrent_calls)
+        self.streams = Slots(settings.open_streams)
+        self.count = COUNTERS[settings.token_counter]
+        clients = [self._client] if self._client else []
+        self._local = MemoryBudgets(
+            [self.requests, self.tokens, *self._tools.values(), *clients, self.strangers, self._documents]
+        )
         url = settings.redis_url
-        self._shared = SharedBudgets(url, settings, clock, on_failure) if url else None
+        self._shared = SharedBudgets(url, clock, on_failure) if url else None
 
-    async def admit(self, principal: str, tokens: int) -> Admission:
-        """Charge `principal` one request and `tokens`, or refuse and charge nothing."""
-        who = _key(principal)
-        if self._shared is None:
-            return await self._local.admit(who, tokens)
-        try:
-            return await self._shared.run(lambda budgets: budgets.admit(who, tokens))
-        except StoreDownError as down:
-            if self._settings.on_store_failure == "refuse":
-                return self._refused(down.retry_in)
-        return await self._local.admit(who, tokens)
+    async def admit(self, principal: str, tokens: int, *, client: str = "", tool: str = "") -> Admission:
+        """Charge one request and `tokens`, at least one, so that a spent token budget refuses every call; or nothing.
+
+        Args:
+            principal: whose budgets; of bounded length.
+            tokens: AI tokens that the call is thought to cost.
+            client: the client that the principal uses, if all of its users share a budget.
+            tool: the tool that is called, if it is one.
+        """
+        charges: list[Charge] = [(self.requests, principal, 1), (self.tokens, principal, max(1, tokens))]
+        if tool in self._tools:
+            charges.append((self._tools[tool], principal, 1))
+        if client and self._client:
+            charges.append((self._client, client, 1))
+        return await self._admit(charges)
+
+    async def admit_stranger(self, address: str, *, documents: bool = False) -> Admission:
+        """Charge `address` one request that nobody vouches for; one for the public `documents` has its own budget."""
+        return await self._admit([(self._documents if documents else self.strangers, address, 1)])
 
     async def settle(self, principal: str, tokens: int) -> None:
         """Charge what the act cost beyond what `admit` charged; a budget that can't bear it goes to zero.
 
         Nothing is paid back: a negative or zero `tokens` changes nothing.
         """
-        who = _key(principal)
+        if tokens < 1:
+            return None
         if self._shared is not None:
             try:
-                return await self._shared.run(lambda budgets: budgets.settle(who, tokens))
+                return await self._shared.run(lambda budgets: budgets.settle(self.tokens, principal, tokens))
             except StoreDownError:
                 pass  # the process's own budgets bear it
-        return await self._local.settle(who, tokens)
+        return self._local.settle(self.tokens, principal, tokens)
 
     async def aclose(self) -> None:
-        await self._local.aclose()
         if self._shared is not None:
             await self._shared.aclose()
 
-    def _refused(self, retry_in: float) -> Admission:
-        limit = self._settings.requests_per_minute
-        return Admission(False, "requests", limit, 0, retry_in, whole_seconds(retry_in))
-
-
-def _key(principal: str) -> str:
-    """A key without structure, of one length, that doesn't tell Redis who it is."""
-    return hashlib.sha256(principal.encode("utf-8", "surrogatepass")).hexdigest()
+    async def _admit(self, charges: Sequence[Charge]) -> Admission:
+        if self._shared is None:
+            return self._local.admit(charges)
+        try:
+            return await self._shared.run(lambda budgets: budgets.admit(charges))
+        except StoreDownError as down:
+            if self._settings.on_store_failure == "refuse":
+                budget = charges[0][0]
+                return Admission(False, budget.name, budget.limit, 0, down.retry_in, whole_seconds(down.retry_in))
+        return self._local.admit(charges)

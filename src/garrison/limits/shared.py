@@ -8,21 +8,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from limits.aio.storage import RedisStorage
-from limits.errors import StorageError
-
 from garrison.base.clock import Clock
-from garrison.base.errors import UsageError
-from garrison.limits.budgets import Budgets
-from garrison.limits.settings import LimitSettings
+from garrison.limits.redis import RedisBudgets, StoreFailedError
 
 T = TypeVar("T")
 
-STORE_TIMEOUT = 3.0
+STORE_TIMEOUT = 2.0
 """Seconds a call may wait for Redis, all in all; in a burst most of it goes by in waiting for a free connection."""
-_STEP_TIMEOUT = 1.0
-"""Seconds for connecting, and for each answer."""
-_MAX_CONNECTIONS = 32
 _FIRST_PROBE, _LAST_PROBE = 1.0, 15.0
 """Seconds between probes: the first, doubling up to the last."""
 
@@ -36,18 +28,15 @@ class StoreDownError(Exception):
 
 
 class SharedBudgets:
-    def __init__(
-        self, url: str, settings: LimitSettings, clock: Clock, on_failure: Callable[[str], Awaitable[None]] | None
-    ) -> None:
-        storage, self._disconnect = _open(url)
-        self._budgets = Budgets(storage, settings)
+    def __init__(self, url: str, clock: Clock, on_failure: Callable[[str], Awaitable[None]] | None) -> None:
+        self._budgets = RedisBudgets(url)
         self._clock = clock
         self._on_failure = on_failure
         self._down = self._reported = False
         self._interval = _FIRST_PROBE
         self._probe_at = 0.0
 
-    async def run(self, act: Callable[[Budgets], Awaitable[T]]) -> T:
+    async def run(self, act: Callable[[RedisBudgets], Awaitable[T]]) -> T:
         """What `act` returns on the shared budgets.
 
         Raises:
@@ -59,7 +48,7 @@ class SharedBudgets:
         try:
             async with asyncio.timeout(STORE_TIMEOUT):
                 result = await act(self._budgets)
-        except (StorageError, OSError) as error:  # builtin TimeoutError is an OSError
+        except (StoreFailedError, TimeoutError) as error:
             await self._failed(error, probing=probing)
             raise StoreDownError(max(0.0, self._probe_at - self._clock())) from error
         if probing:
@@ -68,7 +57,7 @@ class SharedBudgets:
         return result
 
     async def aclose(self) -> None:
-        await self._disconnect()
+        await self._budgets.aclose()
 
     def _take_probe(self) -> None:
         """Let this call be the probe if one is due; the others don't wait for its outcome."""
@@ -86,42 +75,7 @@ class SharedBudgets:
             return
         self._reported = True
         try:
-            cause = error.storage_error if isinstance(error, StorageError) else error
-            await self._on_failure(f"The rate limits' Redis can't be used: {type(cause).__name__}.")
+            await self._on_failure(f"The rate limits' Redis can't be used: {str(error) or type(error).__name__}.")
         except BaseException:
             self._reported = False  # who couldn't store the report must hear of it again
             raise
-
-
-def _open(url: str) -> tuple[RedisStorage, Callable[[], Awaitable[None]]]:
-    """A store on Redis that connects when first used, and the verb that closes its connections.
-
-    The pool is ours because redis-py's own fails at its 101st concurrent call and backs off for seconds.
-    """
-    try:
-        from redis.asyncio import BlockingConnectionPool  # noqa: PLC0415  an optional extra
-        from redis.asyncio.retry import Retry  # noqa: PLC0415
-        from redis.backoff import NoBackoff  # noqa: PLC0415
-        from redis.exceptions import ConnectionError as RedisConnectionError  # noqa: PLC0415
-    except ImportError as error:
-        raise UsageError("Shared rate limits need the redis package.", "pip install 'garrison[redis]'") from error
-    try:
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=_MAX_CONNECTIONS,
-            timeout=STORE_TIMEOUT,
-            socket_timeout=_STEP_TIMEOUT,
-            socket_connect_timeout=_STEP_TIMEOUT,
-            # A connection that Redis closed meanwhile is opened again at once; silence is not waited for twice.
-            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
-        )
-    except ValueError as error:
-        raise UsageError("The rate limits' redis_url is not a Redis URL.", "redis://host:6379/0") from error
-    storage = RedisStorage(
-        "async+redis://",
-        wrap_exceptions=True,
-        implementation="redispy",
-        key_prefix="garrison",
-        connection_pool=pool,  # type: ignore[arg-type]  # the library hands it to redis-py as it is
-    )
-    return storage, pool.aclose

@@ -7,6 +7,12 @@ vocabularies differ by as much again. Good enough for a budget, not for a bill.
 """
 
 import string
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from garrison.limits.words import count_by_words
+
+TokenCounter: TypeAlias = Callable[[bytes | str], int]
 
 _WORDS = (string.ascii_letters + " \n").encode()
 _NOT_ASCII = bytes(range(0x80, 0x100))
@@ -22,3 +28,7 @@ def estimate_tokens(data: bytes | str) -> int:
     high = len(not_words) - len(not_words.translate(None, _NOT_ASCII))
     words, other = len(raw) - len(not_words), len(not_words) - high
     return -(-(words * _WORD + other * _OTHER + high * _HIGH) // _UNIT)
+
+
+COUNTERS: Mapping[str, TokenCounter] = {"estimate": estimate_tokens, "words": count_by_words}
+"""What `LimitSettings.token_counter` can be."""

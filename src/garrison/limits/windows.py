@@ -1,4 +1,4 @@
-"""What a budget's window holds, and when the next call fits: pure arithmetic on what the `limits` library stores.
+"""What a budget's window holds, and when the next call fits: the arithmetic of the `limits` library's strategies.
 
 The library itself says when a window resets, which is not when a call of a given cost succeeds; Retry-After must be.
 """
@@ -7,15 +7,20 @@ from dataclasses import dataclass
 from math import floor, inf
 
 _RESOLUTION = 0.002
-"""Seconds: Redis counts a key's life in milliseconds, and rounds timestamps when it prints them."""
+"""Seconds: by how much two clocks that are one may differ after rounding."""
 
 
 def whole_seconds(wait: float) -> int:
-    """The first whole second after `wait`: at `wait` itself the library still refuses."""
+    """The first whole second after `wait`: at `wait` itself the window still refuses."""
     return max(1, floor(wait + _RESOLUTION) + 1)
 
 
-@dataclass(frozen=True, slots=True)
+def rest_of_window(now: float, length: int) -> float:
+    """Seconds until the fixed window that `now` is in ends; all of them begin at multiples of `length`."""
+    return (1 - ((now - length) / length) % 1) * length
+
+
+@dataclass(slots=True)
 class RequestWindow:
     """An exact moving window.
 
@@ -33,12 +38,12 @@ class RequestWindow:
     def left(self) -> int:
         return max(0, self.limit - self.used)
 
-    def wait(self) -> float | None:
+    def wait(self, _cost: int = 1) -> float | None:
         """Seconds until one more request fits; None when it fits now."""
         return None if self.left else self.oldest_leaves_in
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TokenWindow:
     """A sliding window counter: the current fixed window, and the previous one weighted by how much of it still counts.
 
@@ -62,7 +67,7 @@ class TokenWindow:
     def wait(self, cost: int) -> float | None:
         """Seconds until `cost` fits, inf if it never will, None when it fits now.
 
-        The library admits when floor(weighted previous) + current + cost <= limit.
+        A call is admitted when floor(weighted previous) + current + cost <= limit.
         """
         if cost > self.limit:
             return inf
