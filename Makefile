@@ -28,8 +28,9 @@ $(STAMP): pyproject.toml requirements/all.txt requirements/uv.txt
 demo: $(STAMP)  ## the whole system in one walk
 	@$(BIN)/garrison demo
 
-services:  # the real nginx and Redis that tests run: from Debian when root there; else the tests that need them say what is missing
+services: $(STAMP)  # what tests run that isn't Python: nginx and Redis from Debian when root there, and npm's programs
 	@sh tests/services.sh
+	@sh tests/npm.sh $(BIN)
 
 test: $(STAMP) services  ## every test, with branch coverage
 	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term --dist=loadgroup
