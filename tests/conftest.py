@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -12,6 +13,8 @@ settings.register_profile(
 settings.load_profile("busy machine")
 
 PROGRAMS = {"nginx": "nginx", "redis": "redis-server", "openssl": "openssl", "chromium": "chromium"}
+NPM = {"conformance", "inspector", "mcp-remote"}
+NPM_PROGRAMS = Path(__file__).parent / "foreign/node_modules/.bin"
 SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
 
 
@@ -23,7 +26,15 @@ def anyio_backend() -> str:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """A test marked `needs("nginx")` runs the real program; without it the test is skipped, or fails where CI=true."""
     needed = [name for marker in item.iter_markers("needs") for name in marker.args]
-    missing = [PROGRAMS[name] for name in needed if not shutil.which(PROGRAMS[name], path=SEARCH_PATH)]
+    missing = [name for name in needed if not _is_there(name)]
     if missing:
-        message = f"needs {', '.join(missing)}: as root on Debian, apt-get install {' '.join(missing)}"
+        packages = " ".join(PROGRAMS.get(name, "") for name in missing).strip()
+        remedy = f"as root on Debian, apt-get install {packages}" if packages else "make services"
+        message = f"needs {', '.join(missing)}: {remedy}"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(message)
+
+
+def _is_there(name: str) -> bool:
+    if name in NPM:
+        return (NPM_PROGRAMS / name).exists()
+    return shutil.which(PROGRAMS[name], path=SEARCH_PATH) is not None

@@ -1,4 +1,4 @@
-"""A whole installation on loopback for programs that others wrote: our authorization server, and servers that it knows."""
+"""An installation on loopback for programs that others wrote: our authorization server, and servers that it knows."""
 
 import os
 import sys
