@@ -29,7 +29,22 @@ FREE = {
     *("notifications/cancelled", "notifications/initialized", "notifications/progress"),
     "notifications/roots/list_changed",
 }
-ODD_VALUES: list[Any] = [None, True, -1, 2**70, 1.5, "", "x" * 300, [], {}, ["ABC123"], {"a": 1}, "\x00", "\u202e", "é"]
+ODD_VALUES: list[Any] = [
+    None,
+    True,
+    -1,
+    2**70,
+    1.5,
+    "",
+    "x" * 300,
+    [],
+    {},
+    ["ABC123"],
+    {"a": 1},
+    "\x00",
+    "\u202e",
+    "\ud800",
+]
 ODD_BYTES = [
     b"\x00",
     b"\xff",

@@ -1,17 +1,21 @@
 """Fifty thousand requests that nobody foresaw: no 500, no hang, and not a byte to the app that no policy lets."""
 
 import json
+from dataclasses import replace
 from random import Random
+from typing import Any
 
 import anyio
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from starlette.types import Message
 
 from garrison.base.events import NullSink
 from garrison.guard.guard import Guard
 from garrison.limits.limiter import Limiter
 from garrison.limits.settings import LimitSettings
-from tests.guard.fuzz import Shot, changed, good_shots, may_pass
+from tests.guard.fuzz import FREE, NAMES, RULES, Shot, changed, good_shots, may_pass
 from tests.guard.world import SCOPE, World
 
 BATCHES, SHOTS = 10, 5_000
@@ -59,6 +63,11 @@ class Range:
         return sent
 
 
+@pytest.fixture
+def range_(world: World) -> Range:
+    return Range(world)
+
+
 def check_answer(sent: list[Message], shot: Shot) -> None:
     """One whole HTTP answer, of a status that a guard gives."""
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"], shot
@@ -68,10 +77,9 @@ def check_answer(sent: list[Message], shot: Shot) -> None:
 
 
 @pytest.mark.parametrize("batch", range(BATCHES))
-async def test_nothing_reaches_the_app_but_what_the_policy_lets(world: World, batch: int) -> None:
+async def test_nothing_reaches_the_app_but_what_the_policy_lets(range_: Range, batch: int) -> None:
     """An own idea of the policy judges each: reached is only what it allows, byte for byte."""
-    range_, app = Range(world), world.app
-    reached = 0
+    app, reached = range_.world.app, 0
     for number in range(SHOTS):
         shot = range_.shot(batch * SHOTS + number)
         before = len(app.scopes)
@@ -85,9 +93,45 @@ async def test_nothing_reaches_the_app_but_what_the_policy_lets(world: World, ba
     assert SHOTS / 20 < reached < SHOTS / 2  # it was neither a wall nor an open door that was shot at
 
 
-async def test_each_good_request_passes(world: World) -> None:
-    range_ = Range(world)
+WORDS = st.sampled_from(
+    [*["jsonrpc", "2.0", "id", "method", "params", "name", "uri", "arguments", "_meta", "tools/call", "whoami"]]
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=8) | WORDS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS | st.text(max_size=4), inner, max_size=5),
+    max_leaves=12,
+)
+REQUESTS = st.fixed_dictionaries(
+    {
+        "jsonrpc": st.just("2.0"),
+        "id": st.integers() | JSON,
+        "method": st.sampled_from(sorted([*FREE, *RULES])) | st.text(max_size=9),
+    },
+    optional={"params": st.dictionaries(WORDS, JSON, max_size=5) | JSON},
+)
+HEADER = st.tuples(st.sampled_from(NAMES).map(str.encode) | st.binary(max_size=12), st.binary(max_size=24))
+
+
+@settings(
+    max_examples=1500, derandomize=True, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(message=REQUESTS | JSON, headers=st.lists(HEADER, max_size=2), at=st.integers(0, 14), kept=st.booleans())
+async def test_no_message_that_can_be_thought_of_breaks_the_guard(
+    range_: Range, message: Any, headers: list[tuple[bytes, bytes]], at: int, kept: bool
+) -> None:
+    """Whole JSON of any shape under good headers and odd ones; what comes through is judged as above."""
+    shot, app = range_.good[at], range_.world.app
+    body = shot.body if kept else json.dumps(message).encode()
+    length = (b"content-length", str(len(body)).encode())
+    shot = replace(shot, body=body, headers=[*(h for h in shot.headers if h[0] != length[0]), length, *headers])
+    check_answer(await range_.fire(shot), shot)
+    if app.scopes:
+        assert may_pass(shot, range_.scopes)
+    app.scopes.clear()
+
+
+async def test_each_good_request_passes(range_: Range) -> None:
     for shot in range_.good:
         assert may_pass(shot, range_.scopes), shot
         await range_.fire(shot)
-    assert len(world.app.scopes) == len(range_.good)
+    assert len(range_.world.app.scopes) == len(range_.good)

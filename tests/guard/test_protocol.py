@@ -27,7 +27,7 @@ from garrison.base.events import Kind
 from garrison.content.schema import ToolSchemas
 from garrison.guard.policy import Policy, Rule
 from tests.guard.test_both_eras import guarded
-from tests.guard.world import MODERN, World, legacy, modern
+from tests.guard.world import MODERN, World, legacy, living, modern
 
 ERAS = pytest.mark.parametrize("mode", ["legacy", MODERN])
 NOTHING = {"type": "object", "properties": {}, "additionalProperties": False}
@@ -253,11 +253,6 @@ async def test_the_first_event_of_a_list_arrives_before_the_app_has_ended(world:
     first_was_read = anyio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            for answer in ("startup", "shutdown"):
-                await receive()
-                await send({"type": f"lifespan.{answer}.complete"})
-            return
         headers = [(b"content-type", b"text/event-stream")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         note = b'data: {"jsonrpc":"2.0","method":"notifications/progress","params":{}}\n\n'
@@ -265,7 +260,7 @@ async def test_the_first_event_of_a_list_arrives_before_the_app_has_ended(world:
         await first_was_read.wait()
         await send({"type": "http.response.body", "body": b'data: {"result":{"tools":[{"name":"x"}]}}\n\n'})
 
-    async with guarded(world, app) as url:
+    async with guarded(world, living(app)) as url:
         headers = {"authorization": f"Bearer {world.mint(audience=url)}"}
         async with (
             httpx2.AsyncClient(headers=headers, timeout=30, trust_env=False) as http,

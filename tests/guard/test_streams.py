@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from garrison.base.events import Kind
 from garrison.guard.authenticate import LEEWAY
-from tests.guard.world import World, asgi, call, free_listener, modern, serving
+from tests.guard.world import World, asgi, call, free_listener, living, modern, serving
 
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
 
@@ -22,15 +22,7 @@ async def guarded(world: World, app: ASGIApp) -> AsyncIterator[str]:
     listener = free_listener()
     url = f"http://localhost:{listener.getsockname()[1]}/mcp"
 
-    async def with_lifespan(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            for answer in ("startup", "shutdown"):
-                await receive()
-                await send({"type": f"lifespan.{answer}.complete"})
-        else:
-            await app(scope, receive, send)
-
-    async with serving(world.guard(with_lifespan, resource=url), listener):
+    async with serving(world.guard(living(app), resource=url), listener):
         yield url
 
 

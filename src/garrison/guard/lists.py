@@ -6,6 +6,7 @@ streamed untouched. A list is gathered whole, up to `MAX_LIST` bytes; one that c
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from typing import Any
 
@@ -93,7 +94,8 @@ class ListFilter:
             raise UnreadableListError("the list is too long")
 
     def _cut_event(self, event: bytes, end: bytes) -> bytes:
-        lines = [line for line in _LINE_END.split(event) if line]
+        # A reader drops the mark before the first line, and finds data where otherwise there would be none.
+        lines = [line for line in _LINE_END.split(event.removeprefix(BOM_UTF8)) if line]
         data = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")]
         if not b"".join(data).strip():
             return event
@@ -101,20 +103,29 @@ class ListFilter:
         return b"\n".join([*others, b"data: " + self._cut(b"\n".join(data))]) + (b"\n\n" if end else b"")
 
     def _cut(self, text: bytes) -> bytes:
-        """A JSON-RPC message, with only those entries in its list that the caller may use."""
+        """A JSON-RPC message, or a batch of them (MCP 2025-03-26), with only those entries that the caller may use."""
         try:
-            message = json.loads(text)
+            document = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise UnreadableListError("the list is not JSON") from error
+        messages = document if isinstance(document, list) else [document]
+        held_lists = [self._cut_message(message) for message in messages]
+        if not any(held_lists):
+            return text
+        rendered = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        return rendered.encode(errors="backslashreplace")  # half a surrogate pair stays the escape that it came as
+
+    def _cut_message(self, message: Any) -> bool:
+        """Cuts `message` itself; False when there is no list in it."""
         result = message.get("result") if isinstance(message, dict) else None
         if not isinstance(result, dict) or not _NAMES.keys() & result.keys():
-            return text
+            return False
         for member, name in _NAMES.items():
             if isinstance(entries := result.get(member), list):
                 result[member] = [entry for entry in entries if self._allowed(member, name, entry)]
         if "cacheScope" in result:
             result["cacheScope"] = "private"  # it is this caller's list now, and nobody else's
-        return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+        return True
 
     def _allowed(self, member: str, name: str, entry: Any) -> bool:
         named = entry.get(name) if isinstance(entry, dict) else None
