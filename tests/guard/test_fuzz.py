@@ -1,7 +1,9 @@
 """Fifty thousand requests that nobody foresaw: no 500, no hang, and not a byte to the app that no policy lets."""
 
 import json
+from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -11,10 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.types import Message
 
-from garrison.base.events import NullSink
+from garrison.base.events import EventSink
 from garrison.guard.guard import Guard
 from garrison.limits.limiter import Limiter
 from garrison.limits.settings import LimitSettings
+from garrison.monitor.store import EventStore
 from tests.guard.fuzz import FREE, NAMES, RULES, Shot, changed, good_shots, may_pass
 from tests.guard.world import SCOPE, World
 
@@ -27,12 +30,12 @@ PLENTY = LimitSettings(requests_per_minute=10_000_000, tokens_per_hour=10_000_00
 class Range:
     """A guard to shoot at, and the tokens to do it with."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, events: EventSink) -> None:
         self.world = world
         self.scopes = {world.mint(scope, jti=scope): set(scope.split()) for scope in (SCOPE, "customer:read", "")}
         self.tokens = [*self.scopes, *self._bad_tokens()]
         self.good = good_shots(next(iter(self.scopes)))
-        self.guard: Guard = world.guard(events=NullSink(), limiter=Limiter(PLENTY))
+        self.guard: Guard = world.guard(events=events, limiter=Limiter(PLENTY))
 
     def _bad_tokens(self) -> list[str]:
         mint, now = self.world.mint, self.world.clock()
@@ -64,8 +67,9 @@ class Range:
 
 
 @pytest.fixture
-def range_(world: World) -> Range:
-    return Range(world)
+async def range_(world: World, tmp_path: Path) -> AsyncIterator[Range]:
+    async with EventStore(tmp_path / "events.db") as events:  # a real one: it must be able to hold whatever comes
+        yield Range(world, events)
 
 
 def check_answer(sent: list[Message], shot: Shot) -> None:
