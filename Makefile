@@ -52,4 +52,4 @@ lock: $(STAMP)  ## resolve the dependencies anew into requirements/
 	@sh requirements/lock.sh
 
 clean:  ## remove everything that was made
-	rm -rf $(VENV) .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache artefacts
+	rm -rf $(VENV) .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache artefacts tests/foreign/node_modules
