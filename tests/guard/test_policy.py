@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from garrison.base.errors import UsageError
 from garrison.base.events import Kind
 from garrison.content.schema import ToolSchemas
+from garrison.guard import authorize
 from garrison.guard.authorize import Authorizer
 from garrison.guard.conditions import Bounds, OneOf, at_least, at_most, between, one_of
 from garrison.guard.policy import Policy, Rule, needs
@@ -32,7 +33,7 @@ def token(scopes: str = "", subject: str = "alice", client: str = "desk", issuer
 
 def check(policy: Policy, by: AccessToken, method: str, params: Mapping[str, Any]) -> Denied | None:
     """What the guard's own stage says: the refusal, or None where it lets the request through."""
-    message = Message(Shape.REQUEST, method, 1, params, b"", modern=True)
+    message = Message(Shape.REQUEST, method, 1, params, b"", modern=method in authorize._MODERN)
     try:
         Authorizer(policy, "https://x/meta", {}).check(Caller(by, "p", "f"), message, in_session=False)
     except Denied as denied:

@@ -17,7 +17,7 @@ from garrison.guard import authenticate, introspect, verify
 from garrison.guard.issuers import Introspection, Issuer
 from garrison.guard.types import Caller, Request
 from garrison.guard.verify import LEEWAY
-from tests.guard.world import World, asgi, call, free_listener, modern, serving
+from tests.guard.world import World, asgi, call, free_listener, living, modern, serving
 
 STREAMS = pytest.mark.parametrize(
     ("method", "request_"),
@@ -33,15 +33,7 @@ async def guarded(world: World, app: ASGIApp, **changes: Any) -> AsyncIterator[s
     listener = free_listener()
     url = f"http://localhost:{listener.getsockname()[1]}/mcp"
 
-    async def with_lifespan(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            for answer in ("startup", "shutdown"):
-                await receive()
-                await send({"type": f"lifespan.{answer}.complete"})
-        else:
-            await app(scope, receive, send)
-
-    async with serving(world.guard(with_lifespan, resource=url, **changes), listener):
+    async with serving(world.guard(living(app), resource=url, **changes), listener):
         yield url
 
 

@@ -302,6 +302,20 @@ class NotingApp:
         return next((v.decode() for n, v in self.scopes[-1]["headers"] if n == name.encode()), None)
 
 
+def living(app: ASGIApp) -> ASGIApp:
+    """`app` for a server that wants a lifespan."""
+
+    async def alive(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            for answer in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{answer}.complete"})
+        else:
+            await app(scope, receive, send)
+
+    return alive
+
+
 async def _whole_body(receive: Receive) -> bytes:
     body = b""
     while True:

@@ -6,6 +6,9 @@ a key to another caller's result.
 
 from collections.abc import Mapping
 
+from mcp_types.methods import CLIENT_REQUESTS
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
 from garrison.guard import asked
 from garrison.guard.asked import Finder, Params
 from garrison.guard.decision import Decision, decide
@@ -48,6 +51,9 @@ NOTIFICATIONS = frozenset(
 )
 """Notifications that need no more than authentication; the app takes them for the caller's own session only."""
 
+_MODERN = frozenset(method for method, version in CLIENT_REQUESTS if version in MODERN_PROTOCOL_VERSIONS)
+"""What is left without handshake and sessions; of the others MCP 2026-07-28 wants a 404."""
+
 
 def judge(policy: Policy, token: AccessToken, method: str, params: Params) -> Decision:
     """What `policy` says to a request that it decides: `method` is one of `RULED`."""
@@ -73,6 +79,7 @@ class Authorizer:
 
         Raises:
             Denied: nothing that the caller could ask for would allow it.
+            MethodNotFound: MCP has no such method, or not in this revision.
             ScopeMissing: an access token with more scope would.
             Refusal: a response that answers nothing.
         """
@@ -82,12 +89,14 @@ class Authorizer:
         elif message.shape is Shape.NOTIFICATION:
             if message.method not in NOTIFICATIONS:
                 raise Denied("That notification is not allowed here.")
+        elif message.modern and message.method not in _MODERN:
+            raise MethodNotFound("There is no such method in this revision.", status=404)
         elif message.method not in FREE:
             self._check_ruled(caller, message)
 
     def _check_ruled(self, caller: Caller, message: Message) -> None:
         if message.method not in RULED:
-            raise MethodNotFound("There is no such method here.", status=404 if message.modern else 400)
+            raise MethodNotFound("There is no such method here.", status=400)
         if _picks_version(message.params):
             raise Denied("Another version than the one offered can't be asked for here.")
         decision = judge(self._policy, caller.token, message.method, message.params)

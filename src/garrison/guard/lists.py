@@ -15,7 +15,7 @@ from starlette.types import Send
 from garrison.guard.asked import listed
 from garrison.guard.decision import decide_unseen
 from garrison.guard.policy import Policy
-from garrison.guard.rewriting import Rewriter, UnreadableError
+from garrison.guard.rewriting import Rewriter, UnreadableError, rendered
 from garrison.guard.types import Call, Caller
 
 METHODS = frozenset({"tools/list", "resources/list", "resources/templates/list", "prompts/list"})
@@ -37,20 +37,26 @@ class ListFilter:
         self.send = Rewriter(send, self._cut).send
 
     def _cut(self, text: bytes) -> bytes:
-        """A JSON-RPC message, with only those entries in its list that the caller may use."""
+        """A JSON-RPC message, or a batch of them (MCP 2025-03-26), with only those entries that the caller may use."""
         try:
-            message = json.loads(text)
+            document = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise UnreadableError("the list is not JSON") from error
+        messages = document if isinstance(document, list) else [document]
+        held_lists = [self._cut_message(message) for message in messages]
+        return rendered(document) if any(held_lists) else text
+
+    def _cut_message(self, message: Any) -> bool:
+        """Cuts `message` itself; False when there is no list in it."""
         result = message.get("result") if isinstance(message, dict) else None
         if not isinstance(result, dict) or not result.keys() & {*_NAMES, "cacheScope"}:
-            return text
+            return False
         for member, name in _NAMES.items():
             if isinstance(entries := result.get(member), list):
                 result[member] = [entry for entry in entries if self._allowed(member, name, entry)]
         if "cacheScope" in result:
             result["cacheScope"] = "private"  # it is this caller's list now, and nobody else's
-        return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+        return True
 
     def _allowed(self, member: str, name: str, entry: Any) -> bool:
         named = entry.get(name) if isinstance(entry, dict) else None

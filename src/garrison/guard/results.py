@@ -11,7 +11,7 @@ from mcp_types.methods import CACHEABLE_METHODS, INPUT_REQUIRED_METHODS
 from starlette.types import Send
 
 from garrison.guard.request_state import STATE
-from garrison.guard.rewriting import Rewriter
+from garrison.guard.rewriting import Rewriter, rendered
 from garrison.guard.types import Message
 
 METHODS = CACHEABLE_METHODS | INPUT_REQUIRED_METHODS
@@ -44,4 +44,4 @@ class ResultAmender:
             result[STATE] = self._bind(state)
         if SCOPE in result:
             result[SCOPE] = "private"
-        return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+        return rendered(message)

@@ -3,8 +3,11 @@
 A body of JSON is gathered whole; a stream of events is passed on event by event.
 """
 
+import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable
+from typing import Any
 
 from starlette.types import Message, Send
 
@@ -95,10 +98,16 @@ class Rewriter:
         return False
 
     def _rewrite_event(self, event: bytes) -> bytes:
-        lines = [line for line in _LINE_END.split(event) if line]
+        # A reader drops the mark before the first line, and finds data where otherwise there would be none.
+        lines = [line for line in _LINE_END.split(event.removeprefix(BOM_UTF8)) if line]
         data = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")]
         text = b"\n".join(data)
         if not text.strip() or (rewritten := self._rewrite(text)) == text:
             return event
         others = [line for line in lines if not line.startswith(b"data:")]
         return b"\n".join([*others, b"data: " + rewritten]) + b"\n\n"
+
+
+def rendered(document: Any) -> bytes:
+    """JSON text of what was read; half a surrogate pair stays the escape that it came as."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")

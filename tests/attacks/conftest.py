@@ -1,0 +1,5 @@
+"""The world of tests/guard, for attacks on it."""
+
+from tests.guard.conftest import issuer_host, ssl_context, world
+
+__all__ = ["issuer_host", "ssl_context", "world"]
