@@ -37,6 +37,7 @@ test: $(STAMP) services  ## every test, with branch coverage
 
 bench: $(STAMP)  ## what the guard costs, as ratios in one run
 	@FASTMCP_LOG_ENABLED=false $(BIN)/python -m bench.guard
+	@FASTMCP_LOG_ENABLED=false $(BIN)/python -m bench.stages
 	@$(BIN)/python -m bench.throughput
 
 check: $(STAMP)  ## style, types, layers and documentation

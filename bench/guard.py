@@ -4,8 +4,7 @@ The calls go straight into each ASGI application, so the numbers hold the server
 CPU time is counted, all threads of it. Rounds take turns, so that a machine that changes its speed changes all of them.
 Only the ratios and differences mean anything beyond this machine.
 
-The second table says where the guard's microseconds go: each row is a guard without one of its stages, and what is
-saved by leaving it out, there where it works, between one call of FastMCP and the next. Nobody should run such a guard.
+`bench/stages.py` says where the guard's microseconds go.
 """
 
 import asyncio

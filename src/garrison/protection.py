@@ -17,11 +17,11 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from garrison import config
 from garrison.base.errors import GarrisonError, UsageError
 from garrison.base.events import Event, EventSink, Kind, emit, new_correlation_id
 from garrison.base.fetch import Fetcher
 from garrison.base.files import make_private_folder
-from garrison.config import server_settings
 from garrison.content.schema import ToolSchemas
 from garrison.guard.guard import Guard
 from garrison.guard.issuers import Issuer
@@ -101,7 +101,7 @@ def _report_to(events: EventSink) -> Callable[[str], Awaitable[None]]:
 
 def protect(
     server: Any,
-    policy: Policy,
+    policy: Policy | None = None,
     *,
     resource: str,
     issuer: str | Issuer | Sequence[str | Issuer],
@@ -114,7 +114,7 @@ def protect(
 
     Args:
         server: a FastMCP server, an MCP SDK server (`MCPServer`), or any ASGI application that speaks MCP.
-        policy: who may do what.
+        policy: who may do what; by default what garrison.toml in `home` says.
         resource: the server's public URL, with the path that it is served at.
         issuer: the authorization servers whose tokens are believed, by their addresses or as `Issuer` describes them.
         schemas: the tools' argument schemas; needed for an ASGI application only, the others are asked.
@@ -123,8 +123,9 @@ def protect(
         trusted_proxies: addresses or networks of the proxies whose X-Forwarded-For or Forwarded is believed.
 
     Raises:
-        UsageError: `server` is none of these, or its schemas are missing.
+        UsageError: `server` is none of these, or its schemas are missing, or there is no policy.
     """
+    policy = policy or _written_policy(Path(home))
     app, declared = _server(server, urlsplit(resource).path or "/", schemas)
 
     @contextlib.asynccontextmanager
@@ -132,7 +133,7 @@ def protect(
         place = Home(Path(home))
         make_private_folder(place.folder)
         place.make_secret()
-        settings = server_settings(place.folder, os.environ)
+        settings = config.server_settings(place.folder, os.environ)
         found = await declared()
         async with (
             EventStore(place.events, durability=settings.durability) as events,
@@ -151,6 +152,15 @@ def protect(
             yield guard
 
     return _Protected(life)
+
+
+def _written_policy(home: Path) -> Policy:
+    if policy := config.policy(home):
+        return policy
+    raise UsageError(
+        f"there is no policy: none is given, and {home / config.FILE} has no [policy]",
+        "Say who may do what, in either place; `garrison policy check` lists it.",
+    )
 
 
 class _Protected:

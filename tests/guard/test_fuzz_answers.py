@@ -139,7 +139,7 @@ async def test_no_answer_leaks_what_its_reader_may_not_see(world: World, batch: 
         assert leaked([body.decode("utf-8", "replace"), *events(body)]) == [], (number, script)
         assert {message["status"] for message in sent if message["type"] == "http.response.start"} <= {200}
         shown += any(name.encode() in body for names in ALLOWED.values() for name in names)
-    assert shown > ANSWERS / 8  # what may be seen is seen
+    assert shown > ANSWERS / 5  # what may be seen is seen
 
 
 async def asked(guard: Any, token: str, random: Random) -> list[Message]:

@@ -9,7 +9,7 @@ from fastmcp import FastMCP
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PAGES = ["guard-issuers.md"]
+PAGES = ["guard.md", "guard-issuers.md"]
 CASES = [
     pytest.param(block, id=f"{page}-{number}")
     for page in PAGES

@@ -189,3 +189,19 @@ async def test_budgets_come_from_the_argument_the_environment_or_the_file_in_thi
         headers = {"authorization": f"Bearer {issuer.mint('math:use', audience=resource)}"}
         statuses = [(await http.delete(resource, headers=headers)).status_code for _ in range(5)]
     assert statuses.index(429) == {"file": 2, "environment": 3, "argument": 4}[said]
+
+
+async def test_the_policy_may_stand_in_the_file(issuer: Issuer, resource: str, tmp_path: Path) -> None:
+    (tmp_path / "garrison.toml").write_text('[policy.tools.add]\nscopes = ["math:use"]\n')
+    app = protect(fastmcp_server(), resource=resource, issuer=issuer.url, home=tmp_path)
+    async with served(app, resource):
+        token = issuer.mint("math:use", audience=resource)
+        assert (await called(resource, token, {"a": 2, "b": 3}, "legacy")).structured_content == {"result": 5}
+
+
+@pytest.mark.parametrize("file", [None, "[limits]\nrequests_per_minute = 5\n"])
+def test_without_any_policy_nothing_starts(tmp_path: Path, file: str | None) -> None:
+    if file:
+        (tmp_path / "garrison.toml").write_text(file)
+    with pytest.raises(UsageError, match=r"no \[policy\]"):
+        protect(fastmcp_server(), resource="https://mcp.example/mcp", issuer="https://as.example", home=tmp_path)
