@@ -204,6 +204,28 @@ async def test_keys_of_an_issuer_without_metadata_are_found_where_it_says(world:
     assert world.issuer.fetched == ["/jwks"]
 
 
+@pytest.mark.parametrize(
+    ("accepted", "typ", "expected"),
+    [
+        ("Application/AT+JWT", "at+jwt", 200),
+        ("at+jwt", "application/AT+jwt", 200),
+        ("jwt", "JWT", 200),
+        ("JWT", "application/jwt", 200),
+        ("JWT", "at+jwt", 401),
+        ("JWT", None, 401),
+        ("at+jwt", "JWT", 401),
+        ("jwt", "x-jwt", 401),
+    ],
+)
+async def test_the_type_is_compared_in_any_case_and_with_or_without_application(
+    world: World, accepted: str, typ: str | None, expected: int
+) -> None:
+    garrison = SAMPLES["Garrison"]
+    guard = world.guard(issuer=Issuer(world.issuer.url, token_types=[accepted]))
+    response = await world.client(guard, signed(world, garrison, header={"typ": typ})).post("/mcp", **call())
+    assert response.status_code == expected
+
+
 async def test_an_issuer_can_be_held_to_fewer_algorithms(world: World) -> None:
     issuer = Issuer(world.issuer.url, algorithms=["ES256"])
     assert (
