@@ -95,7 +95,7 @@ async def test_three_lines_guard_a_server_in_both_eras(
 
 
 async def test_issuers_are_named_by_address_or_described(tmp_path: Path, issuer: Issuer, resource: str) -> None:
-    issuers = [issuer.url, garrison.Issuer.auth0("acme.eu.auth0.com")]
+    issuers: list[str | garrison.Issuer] = [issuer.url, garrison.Issuer.auth0("acme.eu.auth0.com")]
     app = protect(fastmcp_server(), POLICY, resource=resource, issuer=issuers, home=tmp_path / "h")
     async with served(app, resource), httpx2.AsyncClient(trust_env=False) as http:
         token = issuer.mint("math:use", audience=resource)
