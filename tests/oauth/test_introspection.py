@@ -15,11 +15,11 @@ from garrison.oauth.token_claims import TokenShape, access_token
 
 ISSUER, AUDIENCE, NOW = "https://as.example", "https://mcp.example/mcp", 1_800_000_000
 ANSWER: Mapping[str, Any] = {"active": True, "iss": ISSUER, "aud": AUDIENCE, "exp": NOW + 60, "token_type": "Bearer"}
-ABSENT = object()
+ABSENT = "left out"
 
 
 def answer(**changes: Any) -> dict[str, Any]:
-    return {name: value for name, value in {**ANSWER, **changes}.items() if value is not ABSENT}
+    return {name: value for name, value in {**ANSWER, **changes}.items() if value != ABSENT}
 
 
 def judge(given: Mapping[str, Any], signed: Mapping[str, Any] | None = None, **options: Any) -> dict[str, Any]:
