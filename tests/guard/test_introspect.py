@@ -23,6 +23,7 @@ OPAQUE = "2YotnFZFEjr1zCsicMWpAA"
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy the machine is, an issuer that answers has answered in time."""
     monkeypatch.setattr(introspect, "ANSWER_WITHIN", 60)
+    monkeypatch.setattr(introspect, "PLACE_WITHIN", 60)
 
 
 def asking(world: World, app: ASGIApp | None = None, **changes: Any) -> ASGIApp:
@@ -380,7 +381,7 @@ async def test_who_waits_too_long_behind_strangers_is_told_to_come_again_and_nob
     async with anyio.create_task_group() as tasks:
         await flooded(world, guard, tasks, statuses)
         with monkeypatch.context() as impatient:
-            impatient.setattr(introspect, "ANSWER_WITHIN", 0.01)
+            impatient.setattr(introspect, "PLACE_WITHIN", 0.01)
             response = await post(world, guard, "one-more")
         assert response.status_code == 503
         assert int(response.headers["retry-after"]) >= 1
@@ -388,6 +389,29 @@ async def test_who_waits_too_long_behind_strangers_is_told_to_come_again_and_nob
         world.issuer.held.set()
         assert (await post(world, guard, OPAQUE)).status_code == 200
     assert statuses == [401] * 10
+
+
+async def test_a_refused_token_keeps_its_place_for_a_moment_and_an_active_one_does_not(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that strangers are asked about so often a second and no more, however quick the issuer is."""
+    assert introspect.REFUSAL_TAKES * 100 >= introspect.STRANGERS_AT_ONCE
+    monkeypatch.setattr(introspect, "REFUSAL_TAKES", 3600)
+    guard = asking(world)
+    for number in range(introspect.STRANGERS_AT_ONCE + 1):
+        world.issuer.describe(f"new-{number}")
+        assert (await post(world, guard, f"new-{number}")).status_code == 200
+    with anyio.fail_after(30):
+        assert (await post(world, guard, world.mint())).status_code == 401  # revoked, but signed: no stranger's
+    known = asked(world)
+    async with anyio.create_task_group() as tasks:
+        for number in range(introspect.STRANGERS_AT_ONCE):
+            tasks.start_soon(post, world, guard, f"made-up-{number}")
+        await world.issuer.asked(len(world.issuer.fetched) + introspect.STRANGERS_AT_ONCE)
+        monkeypatch.setattr(introspect, "PLACE_WITHIN", 0.2)
+        assert (await post(world, guard, "one-more")).status_code == 503
+        tasks.cancel_scope.cancel()
+    assert asked(world) == known + introspect.STRANGERS_AT_ONCE
 
 
 async def test_a_token_that_was_known_long_ago_is_a_strangers(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -401,11 +425,8 @@ async def test_a_token_that_was_known_long_ago_is_a_strangers(world: World, monk
     world.issuer.held = threading.Event()
     async with anyio.create_task_group() as tasks:
         await flooded(world, guard, tasks, statuses)
-        at_once = asked(world)
-        tasks.start_soon(post, world, guard, "first")
-        await others_have_run()
-        assert asked(world) == at_once
-        tasks.start_soon(post, world, guard, "second")
-        await world.issuer.asked(at_once + 1)
-        assert world.issuer.introspected[-1][1]["token"] == "second"
+        with monkeypatch.context() as impatient:
+            impatient.setattr(introspect, "PLACE_WITHIN", 0.01)
+            assert (await post(world, guard, "first")).status_code == 503
         world.issuer.held.set()
+        assert (await post(world, guard, "second")).status_code == 200  # so "first" didn't get as far as the issuer

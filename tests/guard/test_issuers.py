@@ -7,13 +7,14 @@ import json
 from typing import Any, cast
 
 import pytest
-from joserfc.jwk import RSAKey
+from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from garrison.guard.issuers import Issuer
 from garrison.guard.policy import Policy, needs
 from garrison.limits.limiter import Limiter
 from garrison.limits.settings import LimitSettings
 from garrison.oauth import jwks
+from garrison.oauth.access_token import KNOWN_ALGORITHMS
 from garrison.oauth.jwks import SigningKey
 from tests.guard.samples import API, SAMPLES, Sample
 from tests.guard.world import RESOURCE, World, call
@@ -202,6 +203,51 @@ async def test_keys_of_an_issuer_without_metadata_are_found_where_it_says(world:
     token = world.mint(key=RS256)
     assert (await world.client(world.guard(issuer=issuer), token).post("/mcp", **call())).status_code == 200
     assert world.issuer.fetched == ["/jwks"]
+
+
+@pytest.mark.parametrize(
+    ("accepted", "typ", "expected"),
+    [
+        ("Application/AT+JWT", "at+jwt", 200),
+        ("at+jwt", "application/AT+jwt", 200),
+        ("jwt", "JWT", 200),
+        ("JWT", "application/jwt", 200),
+        ("JWT", "at+jwt", 401),
+        ("JWT", None, 401),
+        ("at+jwt", "JWT", 401),
+        ("jwt", "x-jwt", 401),
+    ],
+)
+async def test_the_type_is_compared_in_any_case_and_with_or_without_application(
+    world: World, accepted: str, typ: str | None, expected: int
+) -> None:
+    garrison = SAMPLES["Garrison"]
+    guard = world.guard(issuer=Issuer(world.issuer.url, token_types=[accepted]))
+    response = await world.client(guard, signed(world, garrison, header={"typ": typ})).post("/mcp", **call())
+    assert response.status_code == expected
+
+
+def key_for(alg: str) -> SigningKey:
+    """A new key for any algorithm that may be configured."""
+    curve = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
+    private: RSAKey | ECKey | OKPKey
+    if alg in curve:
+        private = ECKey.generate_key(curve[alg])
+    else:
+        private = OKPKey.generate_key("Ed25519") if alg.startswith("Ed") else RSAKey.generate_key(2048)
+    return SigningKey(private.thumbprint(), private, alg)
+
+
+@pytest.mark.parametrize("alg", sorted(KNOWN_ALGORITHMS))
+async def test_every_algorithm_that_can_be_configured_works_where_it_is_and_nowhere_else(
+    world: World, alg: str
+) -> None:
+    world.issuer.keys = [key := key_for(alg)]
+    token = signed(world, SAMPLES["Garrison"], key)
+    others = sorted(KNOWN_ALGORITHMS - {alg})
+    for algorithms, expected in (([alg], 200), (others, 401)):
+        guard = world.guard(issuer=Issuer(world.issuer.url, algorithms=algorithms))
+        assert (await world.client(guard, token).post("/mcp", **call())).status_code == expected
 
 
 async def test_an_issuer_can_be_held_to_fewer_algorithms(world: World) -> None:

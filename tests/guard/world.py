@@ -79,6 +79,9 @@ class _AnyHeader(jws.JWSRegistry):
 
     max_header_length = 1 << 20
 
+    def get_alg(self, name: str) -> Any:
+        return self.algorithms[name]
+
 
 class HeldClock:
     """A clock that goes when it is told to."""

@@ -5,18 +5,21 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from garrison.oauth.basic import parse_basic
 from garrison.oauth.errors import InvalidToken
 from garrison.oauth.introspection import introspection_request, process_introspection
+from garrison.oauth.token_claims import TokenShape, access_token
 
 ISSUER, AUDIENCE, NOW = "https://as.example", "https://mcp.example/mcp", 1_800_000_000
 ANSWER: Mapping[str, Any] = {"active": True, "iss": ISSUER, "aud": AUDIENCE, "exp": NOW + 60, "token_type": "Bearer"}
-ABSENT = type("Absent", (), {"__repr__": lambda _: "absent"})()
+ABSENT = "left out"
 
 
 def answer(**changes: Any) -> dict[str, Any]:
-    return {name: value for name, value in {**ANSWER, **changes}.items() if value is not ABSENT}
+    return {name: value for name, value in {**ANSWER, **changes}.items() if value != ABSENT}
 
 
 def judge(given: Mapping[str, Any], signed: Mapping[str, Any] | None = None, **options: Any) -> dict[str, Any]:
@@ -112,3 +115,28 @@ def test_what_a_verified_token_says_itself_the_answer_need_not_repeat() -> None:
 def test_but_what_the_answer_says_counts(given: dict[str, Any]) -> None:
     with pytest.raises(InvalidToken):
         judge({"active": True, **given}, SIGNED)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["Bearer", ISSUER]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+NAMES = ["active", "iss", "aud", "exp", "iat", "nbf", "token_type", "cnf", "typ", "token_use", "nonce", "jti"]
+SHAPE = TokenShape(scope_claims=("scp", "scope"), client_id_claims=("cid", "client_id"))
+
+
+@given(st.dictionaries(st.sampled_from([*NAMES, "sub", "client_id", "cid", "scp", "scope"]), json_values))
+def test_whatever_an_answer_says_it_is_a_token_or_none(changes: dict[str, Any]) -> None:
+    """And a token it is only if it is active, of this issuer, for this audience, and in time."""
+    given_answer = answer(**{"sub": "alice", "client_id": "desk", **changes})
+    try:
+        token = access_token(judge(given_answer), SHAPE, ISSUER)
+    except InvalidToken:
+        return
+    assert given_answer["active"] is True
+    assert given_answer.get("iss", ISSUER) == ISSUER
+    assert AUDIENCE in token.audience
+    assert token.expires_at + 30 > NOW
+    assert token.subject
+    assert token.client_id

@@ -94,6 +94,16 @@ async def test_three_lines_guard_a_server_in_both_eras(
     assert {Kind.CALL_ALLOWED, Kind.INPUT_REJECTED, Kind.AUTHENTICATION_FAILED} <= kinds
 
 
+async def test_issuers_are_named_by_address_or_described(tmp_path: Path, issuer: Issuer, resource: str) -> None:
+    issuers: list[str | garrison.Issuer] = [issuer.url, garrison.Issuer.auth0("acme.eu.auth0.com")]
+    app = protect(fastmcp_server(), POLICY, resource=resource, issuer=issuers, home=tmp_path / "h")
+    async with served(app, resource), httpx2.AsyncClient(trust_env=False) as http:
+        token = issuer.mint("math:use", audience=resource)
+        assert (await called(resource, token, {"a": 2, "b": 3}, "auto")).structured_content == {"result": 5}
+        document = (await http.get(resource.replace("/mcp", "/.well-known/oauth-protected-resource"))).json()
+        assert document["authorization_servers"] == [issuer.url, "https://acme.eu.auth0.com/"]
+
+
 async def test_limits_and_a_missing_scope_are_the_guards(tmp_path: Path, issuer: Issuer, resource: str) -> None:
     limits = LimitSettings(requests_per_minute=1)
     app = protect(fastmcp_server(), POLICY, resource=resource, issuer=issuer.url, home=tmp_path / "h", limits=limits)

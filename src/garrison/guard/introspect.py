@@ -1,9 +1,9 @@
 """RFC 7662 by the network: an issuer is asked about a token, once for all who wait, and no more often than it bears.
 
 Strangers can make up tokens, each another. What bounds them: of tokens that nothing speaks for yet (no signature, no
-answer of before), only `STRANGERS_AT_ONCE` are asked about at a time, in a lane of their own, so that known callers
-don't wait behind them; a token that was refused is refused again without asking; and an issuer that didn't answer has
-a moment's rest.
+answer of before), only `STRANGERS_AT_ONCE` are asked about at a time and, while they turn out to be no good, a hundred
+a second, in a lane of their own, so that known callers don't wait behind them; a token that was refused is refused
+again without asking; and an issuer that didn't answer has a moment's rest.
 """
 
 import math
@@ -24,7 +24,11 @@ from garrison.oauth.errors import MetadataError
 from garrison.oauth.introspection import introspection_request
 
 ANSWER_WITHIN = 3.0
-"""Seconds for a whole answer, waiting for a place in the lane included."""
+"""Seconds for a whole answer."""
+PLACE_WITHIN = 1.0
+"""Seconds for a place in the lane to come free."""
+REFUSAL_TAKES = 0.02
+"""Seconds that a stranger's token keeps its place after it was refused."""
 STRANGERS_AT_ONCE = 2
 KNOWN_AT_ONCE = 6
 """Together below the ten connections of a fetcher, so that keys can still be fetched."""
@@ -113,19 +117,28 @@ class Introspector:
         """The answer, or why there is none."""
         if 0 <= self._clock() - self._failed_at < BACK_OFF:
             return self._failure
-        asked_at = None
+        try:
+            with anyio.fail_after(PLACE_WITHIN):
+                await lane.acquire()
+        except TimeoutError:
+            return "too many tokens to ask about"
+        try:
+            answer = await self._answer(token)
+            if lane is self._strangers and isinstance(answer, Answer) and not _is_active(answer):
+                await anyio.sleep(REFUSAL_TAKES)
+            return answer
+        finally:
+            lane.release()
+
+    async def _answer(self, token: str) -> Answer | str:
+        asked_at = self._clock()
         try:
             with anyio.fail_after(ANSWER_WITHIN):
-                async with lane:
-                    asked_at = self._clock()
-                    return Answer(asked_at, await self._request(token))
+                return Answer(asked_at, await self._request(token))
         except (FetchError, MetadataError, TimeoutError) as error:
-            failure = str(error) or "no answer in time"
-            if asked_at is None:
-                return "too many tokens to ask about"
-            self._failed_at, self._failure = self._clock(), failure
+            self._failed_at, self._failure = self._clock(), str(error) or "no answer in time"
             self._endpoint = self._settings.endpoint  # it may have moved
-            return failure
+            return self._failure
 
     async def _request(self, token: str) -> Mapping[str, Any]:
         endpoint = await self._find_endpoint()
@@ -153,7 +166,7 @@ class Introspector:
     def _remember(self, digest: bytes, answer: Answer) -> None:
         self._active.pop(digest, None)
         self._refused.pop(digest, None)
-        if answer.claims.get("active") is True:
+        if _is_active(answer):
             self._active[digest] = answer
         else:
             self._refused[digest] = self._clock() + REFUSED_FOR
@@ -168,3 +181,7 @@ class Introspector:
             reason=f"no introspection by {self._issuer}: {failure}",
             retry_after=math.ceil(BACK_OFF),
         )
+
+
+def _is_active(answer: Answer) -> bool:
+    return answer.claims.get("active") is True

@@ -162,12 +162,12 @@ def _first(claims: Mapping[str, Any], names: Sequence[str]) -> Any:
 def _scopes(claims: Mapping[str, Any], shape: TokenShape) -> frozenset[str]:
     name = next((name for name in shape.scope_claims if name in claims), "scope")
     value = claims.get(name, "")
-    if isinstance(value, list) and name != "scope" and all(isinstance(item, str) and " " not in item for item in value):
-        value = " ".join(value)
-    if not isinstance(value, str):
+    # One by one, as lists of permissions are longer than any scope that somebody asks for.
+    values = value if isinstance(value, list) and name != "scope" else [value]
+    if not all(isinstance(item, str) for item in values) or (value is values and any(" " in item for item in values)):
         raise InvalidToken("the token's scope is malformed")
     try:
-        return scope_rfc6749.parse(value)
+        return frozenset().union(*(scope_rfc6749.parse(item) for item in values))
     except InvalidScope as error:
         raise InvalidToken("the token's scope is malformed") from error
 
