@@ -163,6 +163,11 @@ def test_what_is_plain_has_no_second_reading(uri: str) -> None:
         assert not set(decoded) & set("\\?#\x00\n\r%")
 
 
+@pytest.mark.parametrize("uri", ["x://%E2%80%A4%E2%80%A4/a", "x://a/%E2%80%A5", "x://%E2%80%A4", "x://a/..", "x://./a"])
+def test_dot_segments_are_not_plain_however_they_are_written(uri: str) -> None:
+    assert not is_plain(uri)
+
+
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_matching_a_template_by_itself_gives_what_the_policy_gives(template: str) -> None:
     uri: Any = re.sub(r"\{[^}]*\}", "v", template)
