@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from garrison.clients.session import Session, connect
+    from garrison.guard.conditions import at_least, at_most, between, one_of
     from garrison.guard.guard import Guard
     from garrison.guard.issuers import Introspection, Issuer
     from garrison.guard.policy import Policy, Rule, needs
+    from garrison.guard.rule import PolicyContext
     from garrison.limits.settings import LimitSettings
     from garrison.protection import protect
 
@@ -22,10 +24,15 @@ __all__ = [
     "Issuer",
     "LimitSettings",
     "Policy",
+    "PolicyContext",
     "Rule",
     "Session",
+    "at_least",
+    "at_most",
+    "between",
     "connect",
     "needs",
+    "one_of",
     "protect",
 ]
 
@@ -35,10 +42,15 @@ _HOMES = {
     "Issuer": "garrison.guard.issuers",
     "LimitSettings": "garrison.limits.settings",
     "Policy": "garrison.guard.policy",
+    "PolicyContext": "garrison.guard.rule",
     "Rule": "garrison.guard.policy",
     "Session": "garrison.clients.session",
+    "at_least": "garrison.guard.conditions",
+    "at_most": "garrison.guard.conditions",
+    "between": "garrison.guard.conditions",
     "connect": "garrison.clients.session",
     "needs": "garrison.guard.policy",
+    "one_of": "garrison.guard.conditions",
     "protect": "garrison.protection",
 }
 

@@ -375,6 +375,8 @@ def test_a_subscription_needs_what_each_of_its_uris_needs() -> None:
     assert isinstance(listen("users:read", "users://1", "users://7/keys"), ScopeMissing)
     assert type(listen("users:read users:keys", "users://1", "users://9/keys")) is Denied
     assert type(listen("users:read", "users://1", "users://%2e%2e")) is Denied
+    assert listen("users:read", *["users://1"] * 256) is None
+    assert type(listen("users:read", *["users://1"] * 257)) is Denied
 
 
 def complete(scopes: str, ref: dict[str, str], name: str, value: str, **before: str) -> Denied | None:

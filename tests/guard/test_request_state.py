@@ -109,7 +109,6 @@ async def test_another_callers_state_is_refused(world: World, claims: dict[str, 
         ("tools/call", {"name": "create_support_ticket", "arguments": ARGUMENTS}),
         ("tools/call", {"name": "get_customer_info", "arguments": {"customer_id": "XYZ999"}}),
         ("prompts/get", {"name": "get_customer_info", "arguments": ARGUMENTS}),
-        ("resources/read", {"uri": "health://status"}),
         ("completion/complete", {"ref": {"type": "ref/prompt", "name": "get_customer_info"}}),
         ("tools/list", {}),
     ],
@@ -121,6 +120,14 @@ async def test_a_state_is_refused_for_another_call(world: World, method: str, pa
     guard = world.guard(app, POLICY)
     state = state_in(await ask(world, guard, *CALL))
     refused(world, app, await ask(world, guard, method, params, state))
+
+
+async def test_a_state_of_one_resource_is_refused_for_another(world: World) -> None:
+    app = AskingApp()
+    guard = world.guard(app, POLICY)
+    state = state_in(await ask(world, guard, *ASKED[2]))
+    refused(world, app, await ask(world, guard, "resources/read", {"uri": "health://other"}, state))
+    refused(world, app, await ask(world, guard, *CALL, state))
 
 
 async def test_a_changed_state_is_refused(world: World) -> None:

@@ -215,3 +215,20 @@ def test_without_any_policy_nothing_starts(tmp_path: Path, file: str | None) -> 
         (tmp_path / "garrison.toml").write_text(file)
     with pytest.raises(UsageError, match=r"no \[policy\]"):
         protect(fastmcp_server(), resource="https://mcp.example/mcp", issuer="https://as.example", home=tmp_path)
+
+
+@pytest.mark.parametrize("server", [fastmcp_server, sdk_server])
+async def test_a_policy_that_names_a_tool_which_the_server_lacks_does_not_start(
+    tmp_path: Path, issuer: Issuer, resource: str, server: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    policy = Policy(tools={"add": needs("math:use"), "subtract": needs("math:use")})
+    app = protect(server(), policy, resource=resource, issuer=issuer.url, home=tmp_path / "h")
+    with pytest.raises(GarrisonError, match="did not start"):
+        async with served(app, resource):
+            pass
+    assert "no schema: subtract." in caplog.text
+
+
+def test_conditions_come_through_the_front_door() -> None:
+    for name in ("PolicyContext", "at_least", "at_most", "between", "one_of"):
+        assert getattr(garrison, name) is not None

@@ -9,6 +9,8 @@ Params = Mapping[str, Any]
 _NONE: Mapping[str, Any] = {}
 _SUBSCRIPTIONS = frozenset({"toolsListChanged", "promptsListChanged", "resourcesListChanged", "resourceSubscriptions"})
 """All there is to subscribe to: another spelling that the app understood would ask past the policy."""
+MAX_SUBSCRIPTIONS = 256
+"""URIs in one request to be told of; each is held against every template."""
 
 
 class Asked(NamedTuple):
@@ -64,10 +66,10 @@ def completion(policy: Policy, params: Params) -> tuple[Asked, ...]:
 def subscription(policy: Policy, params: Params) -> tuple[Asked, ...]:
     """List changes are free; being told of a resource's updates needs what reading it needs."""
     wanted = params.get("notifications")
-    if not isinstance(wanted, Mapping) or not wanted.keys() <= _SUBSCRIPTIONS:
-        return (Asked("subscription", "", "", None, _NONE),)
-    uris = wanted.get("resourceSubscriptions")
+    uris = wanted.get("resourceSubscriptions") if isinstance(wanted, Mapping) else None
     each = uris if isinstance(uris, list) else [] if uris is None else [None]
+    if not isinstance(wanted, Mapping) or not wanted.keys() <= _SUBSCRIPTIONS or len(each) > MAX_SUBSCRIPTIONS:
+        return (Asked("subscription", "", "", None, _NONE),)
     return tuple(asked for uri in each for asked in _uri(policy, uri))
 
 

@@ -42,7 +42,9 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Bounds:
-    """The argument is a number (no text that looks like one) within these bounds, both included; None for no bound.
+    """The argument is a number within these bounds, both included; None for no bound.
+
+    A text that looks like a number is none, so no argument of a prompt is within bounds.
 
     Raises:
         UsageError: there is no bound, or no number within.

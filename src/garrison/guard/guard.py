@@ -60,7 +60,7 @@ class Guard:
             and its tokens are RFC 9068's.
         events: where decisions are recorded; while it fails, nothing is allowed.
         limiter: budgets of principals and of strangers.
-        schemas: arguments of every tool; a tool without one is denied.
+        schemas: arguments of every tool that the policy names.
         secret: at least 32 random bytes, the same on every replica; binds sessions to callers.
         fetcher: fetches the issuers' keys; stays the caller's to close.
         allowed_hosts: further `Host` values, beyond the resource's own.

@@ -22,7 +22,8 @@ class PolicyContext:
         scopes: the token's, and what the hierarchy adds to them.
         method: MCP's, such as `tools/call`.
         name: the tool or prompt, or the resource's URI.
-        arguments: the call's; for a URI that a template stands for, the template's variables, decoded.
+        arguments: the call's, as they came: the tool's schema is held against them later. For a URI that a template
+            stands for, the template's variables, decoded.
         claims: the access token's, verified.
     """
 

@@ -16,6 +16,8 @@ from urllib.parse import unquote
 
 from garrison.base.errors import UsageError
 
+MAX_URI = 8192
+"""Characters of a URI that is held against templates."""
 _CHARACTERS = re.compile(r"(?:[A-Za-z0-9._~:/@!$&'()*+,;=-]|%[0-9A-F]{2})+")
 """RFC 3986 §2 without `?`, `#` and brackets; hexadecimal digits in upper case (§6.2.2.1)."""
 _ENCODED = re.compile(r"%([0-9A-F]{2})")
@@ -36,7 +38,7 @@ def is_template(uri: str) -> bool:
 
 def is_plain(uri: str) -> bool:
     """Whether `uri` can only be read in one way, and so may be held against templates."""
-    if not _CHARACTERS.fullmatch(uri) or any(map(_is_dots, uri.split("/"))):
+    if len(uri) > MAX_URI or not _CHARACTERS.fullmatch(uri) or any(map(_is_dots, uri.split("/"))):
         return False
     if "%" not in uri:
         return True
