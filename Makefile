@@ -34,8 +34,9 @@ services:  # the real nginx and Redis that tests run: from Debian when root ther
 test: $(STAMP) services  ## every test, with branch coverage
 	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term --dist=loadgroup
 
-bench: $(STAMP)  ## what the guard costs, as ratios in one run
+bench: $(STAMP)  ## what the guard costs, as ratios in one run; what budgets cost, in memory and by Redis
 	@FASTMCP_LOG_ENABLED=false $(BIN)/python bench/guard.py
+	@$(BIN)/python bench/budgets.py
 
 check: $(STAMP)  ## style, types, layers and documentation
 	@$(BIN)/ruff check .

@@ -84,7 +84,7 @@ def authorization_server(
             resources=dict.fromkeys(resources, POLICY.scopes()),
             scope_descriptions=SCOPES,
             access_token_lifetime=settings.access_token_lifetime,
-            trusted_proxies=trusted_proxies,
+            trusted_proxies=[*settings.trusted_proxies, *trusted_proxies],
         ),
         events=events,
     )
@@ -111,6 +111,7 @@ async def guarded_server(
         home=home,
         limits=settings.limits,
         connect_to=connect_to,
+        trusted_proxies=settings.trusted_proxies,
     ) as guard:
         yield guard
 
