@@ -85,10 +85,14 @@ async def test_callers_who_went_away_are_forgotten_after_two_windows_at_most(
         stepped_time.now += seconds_between_callers
         budgets.admit([(REQUESTS, str(number), 1)])
         most = max(most, len(budgets))
-    assert most <= 2 * REQUESTS.seconds / seconds_between_callers + 2
+    # A shard turns when it is used next, so by chance some of them a little later than they could.
+    assert most <= 2.5 * REQUESTS.seconds / seconds_between_callers
 
 
-async def test_token_counts_are_forgotten_after_two_hours_at_most(stepped_time: SteppedTime) -> None:
+async def test_token_counts_are_forgotten_after_two_hours_at_most(
+    stepped_time: SteppedTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "SHARDS", 1)
     budgets = MemoryBudgets([TOKENS])
     for number in range(1000):
         budgets.admit([(TOKENS, str(number), 1)])
@@ -101,6 +105,7 @@ async def test_token_counts_are_forgotten_after_two_hours_at_most(stepped_time: 
 async def test_more_callers_than_there_is_room_for_share_one_budget(
     stepped_time: SteppedTime, monkeypatch: pytest.MonkeyPatch, budget: Budget
 ) -> None:
+    monkeypatch.setattr(memory, "SHARDS", 1)
     monkeypatch.setattr(memory, "MAX_KEYS", 100)
     budgets = MemoryBudgets([budget])
     admitted = [budgets.admit([(budget, str(number), 1)]).allowed for number in range(1000)]
