@@ -106,6 +106,7 @@ class Gate:
             return limited
         except EventStoreError:
             _log.exception("an outage of the limits' store could not be recorded")
+        refusal.recorded = self._strangers.may_record()
         return refusal
 
     def _take_slot(self, call: Call, principal: str) -> None:
