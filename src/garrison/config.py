@@ -13,18 +13,35 @@ from urllib.parse import urlsplit
 
 from garrison.base.addresses import is_loopback_host
 from garrison.base.errors import UsageError, did_you_mean
+from garrison.base.peers import Peers
 from garrison.guard.policy import Policy
 from garrison.guard.policy_table import from_table
 from garrison.limits.settings import LimitSettings
 from garrison.monitor.database import Durability
 
+_LIMIT_VARIABLES = {
+    "requests_per_minute": "RATE_LIMIT_REQUESTS_PER_MINUTE",
+    "tokens_per_hour": "RATE_LIMIT_TOKENS_PER_HOUR",
+}
 DEFAULT_HOME = Path(".garrison")
 FILE = "garrison.toml"
 
 T = TypeVar("T")
 
 _FILE_KEYS: Mapping[str, Mapping[str, type]] = {
-    "limits": {"requests_per_minute": int, "tokens_per_hour": int, "redis_url": str, "on_store_failure": str},
+    "limits": {
+        "requests_per_minute": int,
+        "tokens_per_hour": int,
+        "client_requests_per_minute": int,
+        "stranger_requests_per_minute": int,
+        "concurrent_calls": int,
+        "open_streams": int,
+        "tools": dict,
+        "token_counter": str,
+        "redis_url": str,
+        "on_store_failure": str,
+    },
+    "network": {"trusted_proxies": list},
     "auth": {"access_token_lifetime": int},
     "events": {"durability": str},
 }
@@ -37,8 +54,18 @@ TEMPLATE = """\
 [limits]
 # requests_per_minute = 60       # per caller (RATE_LIMIT_REQUESTS_PER_MINUTE)
 # tokens_per_hour = 100000       # AI tokens per caller (RATE_LIMIT_TOKENS_PER_HOUR)
-# redis_url = ""                 # share budgets between processes: redis://host:6379/0 (REDIS_URL)
+# client_requests_per_minute = 0 # all callers of one client together; 0 is no limit
+# stranger_requests_per_minute = 120  # failed before they said who they are, per address
+# concurrent_calls = 64          # per caller, in each process
+# open_streams = 16              # per caller, in each process
+# token_counter = "estimate"     # "words" is within a tenth of a real tokenizer, and 30 times as slow
+# redis_url = ""                 # share budgets between processes: redis://host:6379/0 (REDIS_URL),
+#                                # redis+sentinel://host:port,host:port/service or redis+cluster://host:port,host:port
 # on_store_failure = "local"     # when Redis is down: "local" counts per process, "refuse" refuses
+# Calls a minute of one tool, per caller, in a table of their own below this one: [limits.tools] get_customer_info=30
+
+[network]
+# trusted_proxies = []           # proxies whose X-Forwarded-For or Forwarded is believed: ["10.0.0.1", "10.1.0.0/16"]
 
 [auth]
 # access_token_lifetime = 900    # seconds
@@ -74,6 +101,7 @@ class ServerSettings:
     tls: TlsFiles | None
     log_level: str
     policy: Policy | None
+    trusted_proxies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,24 +128,15 @@ class ModelSettings:
 def server_settings(home: Path, environ: Mapping[str, str]) -> ServerSettings:
     """Raises `UsageError` for a file or a variable that can't be understood."""
     file = _read_file(home / FILE)
-    limits, auth = file.get("limits", {}), file.get("auth", {})
+    auth = file.get("auth", {})
     return ServerSettings(
-        limits=_checked(
-            "limits",
-            lambda: LimitSettings(
-                requests_per_minute=_number(
-                    environ, "RATE_LIMIT_REQUESTS_PER_MINUTE", limits.get("requests_per_minute", 60)
-                ),
-                tokens_per_hour=_number(environ, "RATE_LIMIT_TOKENS_PER_HOUR", limits.get("tokens_per_hour", 100_000)),
-                redis_url=environ.get("REDIS_URL") or limits.get("redis_url") or None,
-                on_store_failure=limits.get("on_store_failure", "local"),
-            ),
-        ),
+        limits=_checked("limits", lambda: _limits(file.get("limits", {}), environ)),
         access_token_lifetime=auth.get("access_token_lifetime", 900),
         durability=_durability(file.get("events", {}).get("durability", "process")),
         tls=_tls_files(environ),
         log_level=environ.get("LOG_LEVEL", "WARNING").upper(),
         policy=_policy(file, home / FILE),
+        trusted_proxies=_proxies(file.get("network", {}).get("trusted_proxies", [])),
     )
 
 
@@ -231,6 +250,26 @@ def _policy(file: Mapping[str, Any], path: Path) -> Policy | None:
         return from_table(file[_POLICY])
     except UsageError as error:
         raise UsageError(f"{path}: {error.message}", error.hint) from error
+
+
+def _limits(file: Mapping[str, Any], environ: Mapping[str, str]) -> LimitSettings:
+    """The names of the file's keys are those of the settings; the environment knows three of them."""
+    defaults = LimitSettings()
+    settings = dict(file)
+    for tool, limit in settings.get("tools", {}).items():
+        if type(limit) is not int:
+            raise UsageError(f"limits.tools.{tool} must be a whole number")
+    for key, variable in _LIMIT_VARIABLES.items():
+        settings[key] = _number(environ, variable, settings.get(key, getattr(defaults, key)))
+    settings["redis_url"] = environ.get("REDIS_URL") or settings.get("redis_url") or None
+    settings["client_requests_per_minute"] = settings.get("client_requests_per_minute") or None
+    return LimitSettings(**settings)
+
+
+def _proxies(networks: list[Any]) -> tuple[str, ...]:
+    proxies = tuple(str(network) for network in networks)
+    Peers(proxies)
+    return proxies
 
 
 def _number(environ: Mapping[str, str], name: str, default: int) -> int:

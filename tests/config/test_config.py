@@ -1,6 +1,6 @@
 """Settings: the environment beats the file, and what is not understood is an error."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ from garrison.base.errors import UsageError
 from garrison.config import TEMPLATE, client_settings, model_settings, policy, server_settings
 from garrison.guard.conditions import at_least, at_most, between, one_of
 from garrison.guard.policy import Policy, needs
+from garrison.limits.settings import LimitSettings
 
 
 def test_without_anything_the_defaults_hold(tmp_path: Path) -> None:
@@ -50,11 +51,49 @@ def test_the_environment_beats_the_file(tmp_path: Path) -> None:
     assert (settings.limits.requests_per_minute, settings.limits.redis_url) == (7, "redis://environ/0")
 
 
+def test_every_limit_of_the_file_reaches_the_settings(tmp_path: Path) -> None:
+    wanted = LimitSettings(
+        requests_per_minute=1,
+        tokens_per_hour=2,
+        tools={"search": 3, "a.b": 4},
+        client_requests_per_minute=5,
+        stranger_requests_per_minute=6,
+        concurrent_calls=7,
+        open_streams=8,
+        token_counter="words",
+        redis_url="redis+sentinel://localhost:26379/budgets",
+        on_store_failure="refuse",
+    )
+    (tmp_path / "garrison.toml").write_text(
+        "[limits]\nrequests_per_minute = 1\ntokens_per_hour = 2\nclient_requests_per_minute = 5\n"
+        "stranger_requests_per_minute = 6\nconcurrent_calls = 7\nopen_streams = 8\ntoken_counter = 'words'\n"
+        "redis_url = 'redis+sentinel://localhost:26379/budgets'\non_store_failure = 'refuse'\n"
+        "[limits.tools]\nsearch = 3\n'a.b' = 4\n"
+        "[network]\ntrusted_proxies = ['10.0.0.0/8']\n"
+    )
+    settings = server_settings(tmp_path, {})
+    assert settings.limits == wanted
+    assert settings.trusted_proxies == ("10.0.0.0/8",)
+
+
+def test_the_template_knows_every_limit() -> None:
+    for field in fields(LimitSettings):
+        assert field.name in TEMPLATE
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "[limits]\nrequest_per_minute = 5",
         "[limit]\n",
+        "[limits.tools]\nsearch = 0",
+        "[limits.tools]\nsearch = true",
+        "[limits]\ntools = 5",
+        "[limits]\nclient_requests_per_minute = -1",
+        "[limits]\ntoken_counter = 'guess'",
+        "[limits]\nredis_url = 'http://localhost'",
+        "[network]\ntrusted_proxies = ['everybody']",
+        "[network]\ntrusted_proxies = '10.0.0.1'",
         'limits = "x"',
         '[limits]\nrequests_per_minute = "5"',
         "[limits]\nrequests_per_minute = true",

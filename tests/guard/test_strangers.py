@@ -183,6 +183,22 @@ async def test_behind_a_configured_proxy_each_stranger_is_one(world: World, head
     assert [event.address for event in world.events.events] == ["198.51.100.1", "198.51.100.2", "198.51.100.1"]
 
 
+async def test_a_flood_from_many_addresses_leaves_a_bounded_number_of_events_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strangers, "RECORDED_AT_MOST", 10)
+    guard = limited(world)
+    for number in range(200):
+        assert (await client(world, guard, f"198.51.100.{number}").post("/mcp", **call())).status_code == 401
+    assert len(world.events.events) == 10
+    caller = client(world, guard, token=world.mint())
+    assert (await caller.post("/mcp", **call("forbidden"))).status_code == 403
+    assert world.events.kinds()[-1] == Kind.CALL_DENIED, "what callers do is always recorded"
+    world.clock.now += 61
+    await client(world, guard, "203.0.113.99").post("/mcp", **call())
+    assert [event.detail for event in world.events.events[11:]] == [{"unrecorded": 190}, {"status": 401}]
+
+
 async def test_many_addresses_leave_nothing_behind_when_their_time_is_over(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

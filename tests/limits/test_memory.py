@@ -6,7 +6,7 @@ import gc
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from limits import RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
@@ -23,7 +23,9 @@ REQUESTS = Budget("requests", 5, 60)
 TOKENS = Budget("tokens", 100, 3600, counted=True)
 NAMES = st.sampled_from(["alice", "bob"])
 # Whole seconds meet the windows' edges, fractions fall between them.
-PAUSES = st.one_of(st.integers(0, 90), st.floats(0, 90), st.integers(0, 9000), st.just(3600), st.just(60))
+PAUSES = st.one_of(st.sampled_from([0, 5, 55, 59, 60, 61, 3600]), st.floats(0, 90), st.integers(0, 9000))
+EDGES = [(pause, "alice", 1, 0) for pause in (0, 0, 0, 0, 0, 55, 4, 1, 1)]
+"""A full window a little before its oldest request leaves, and a little after."""
 
 
 def both(who: str, tokens: int) -> list[Charge]:
@@ -31,7 +33,7 @@ def both(who: str, tokens: int) -> list[Charge]:
 
 
 class Library:
-    """The same budgets by the library's own strategies, which ask first because they charge one window at a time."""
+    """The same budgets by the library's own strategies, one window after the other."""
 
     def __init__(self) -> None:
         class Unswept(MemoryStorage):
@@ -43,11 +45,11 @@ class Library:
         self._tokens, self._hour = SlidingWindowCounterRateLimiter(storage), RateLimitItemPerHour(TOKENS.limit)
 
     async def admit(self, who: str, tokens: int) -> bool:
-        if not await self._requests.test(self._minute, who):
-            return False
         if not await self._tokens.test(self._hour, who, cost=tokens):
             return False
-        assert await self._requests.hit(self._minute, who)
+        # At the very edge of a window this strategy's `test` says yes where its `hit` says no.
+        if not await self._requests.hit(self._minute, who):
+            return False
         assert await self._tokens.hit(self._hour, who, cost=tokens)
         return True
 
@@ -59,6 +61,7 @@ class Library:
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(PAUSES, NAMES, st.integers(1, 110), st.integers(0, 120)), max_size=40))
+@example(EDGES)
 async def test_every_decision_is_that_of_the_librarys_strategies(
     stepped_time: SteppedTime, steps: list[tuple[float, str, int, int]]
 ) -> None:
@@ -85,10 +88,14 @@ async def test_callers_who_went_away_are_forgotten_after_two_windows_at_most(
         stepped_time.now += seconds_between_callers
         budgets.admit([(REQUESTS, str(number), 1)])
         most = max(most, len(budgets))
-    assert most <= 2 * REQUESTS.seconds / seconds_between_callers + 2
+    # A shard turns when it is used next, so by chance some of them a little later than they could.
+    assert most <= 2.5 * REQUESTS.seconds / seconds_between_callers
 
 
-async def test_token_counts_are_forgotten_after_two_hours_at_most(stepped_time: SteppedTime) -> None:
+async def test_token_counts_are_forgotten_after_two_hours_at_most(
+    stepped_time: SteppedTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "SHARDS", 1)
     budgets = MemoryBudgets([TOKENS])
     for number in range(1000):
         budgets.admit([(TOKENS, str(number), 1)])
@@ -101,6 +108,7 @@ async def test_token_counts_are_forgotten_after_two_hours_at_most(stepped_time: 
 async def test_more_callers_than_there_is_room_for_share_one_budget(
     stepped_time: SteppedTime, monkeypatch: pytest.MonkeyPatch, budget: Budget
 ) -> None:
+    monkeypatch.setattr(memory, "SHARDS", 1)
     monkeypatch.setattr(memory, "MAX_KEYS", 100)
     budgets = MemoryBudgets([budget])
     admitted = [budgets.admit([(budget, str(number), 1)]).allowed for number in range(1000)]
@@ -119,6 +127,18 @@ async def test_a_clock_that_is_put_back_gives_no_new_budget(
         budgets.admit([(budget, "alice", 1)])
     stepped_time.now += step
     assert not budgets.admit([(budget, "alice", 1)]).allowed
+
+
+async def test_a_clock_that_is_put_back_time_and_again_gives_no_new_budget_either(stepped_time: SteppedTime) -> None:
+    budgets = MemoryBudgets([REQUESTS])
+    for _ in range(REQUESTS.limit):
+        budgets.admit([(REQUESTS, "alice", 1)])
+    others = [str(number) for number in range(1000)]  # so that every shard sees the clock
+    for _ in range(3):
+        stepped_time.now -= 2 * REQUESTS.seconds
+        for other in others:
+            budgets.admit([(REQUESTS, other, 1)])
+    assert not budgets.admit([(REQUESTS, "alice", 1)]).allowed
 
 
 async def test_the_garbage_collector_has_nothing_to_walk_over(stepped_time: SteppedTime) -> None:

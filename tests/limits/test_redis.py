@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
@@ -17,7 +17,7 @@ from garrison.limits.memory import MemoryBudgets
 from garrison.limits.redis import RedisBudgets
 from garrison.limits.settings import LimitSettings
 from tests.limits.servers import RedisServer, settled
-from tests.limits.test_memory import NAMES, PAUSES, REQUESTS, TOKENS, both
+from tests.limits.test_memory import EDGES, NAMES, PAUSES, REQUESTS, TOKENS, both
 
 if TYPE_CHECKING:
     from tests.limits.conftest import SteppedTime
@@ -48,6 +48,7 @@ def stepped_script(monkeypatch: pytest.MonkeyPatch, stepped_time: SteppedTime) -
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(PAUSES, NAMES, st.integers(1, 110), st.integers(0, 120)), max_size=25))
+@example(EDGES)
 async def test_every_decision_is_that_of_the_budgets_in_memory(
     stepped_script: SteppedTime, redis_server: RedisServer, steps: list[tuple[float, str, int, int]]
 ) -> None:
@@ -167,11 +168,12 @@ async def test_in_a_cluster_the_budget_of_a_client_is_asked_beside_that_of_its_u
     redis_cluster: list[RedisServer],
 ) -> None:
     url = f"redis+cluster://{redis_cluster[0].address}"
-    limiter = Limiter(LimitSettings(redis_url=url, client_requests_per_minute=3))
-    answers = [await limiter.admit(str(number), 1, client="desk") for number in range(5)]
-    assert [answer.allowed for answer in answers] == [True] * 3 + [False] * 2
+    limiters = [Limiter(LimitSettings(redis_url=url, client_requests_per_minute=3)) for _ in range(2)]
+    answers = [await limiters[number % 2].admit(str(number), 1, client="desk") for number in range(6)]
+    assert [answer.allowed for answer in answers] == [True] * 3 + [False] * 3
     assert answers[-1].budget == "client"
-    await limiter.aclose()
+    for limiter in limiters:
+        await limiter.aclose()
 
 
 async def test_a_node_of_the_cluster_that_is_gone_is_an_outage_and_its_return_ends_it(

@@ -119,6 +119,21 @@ async def test_limits_and_a_missing_scope_are_the_guards(tmp_path: Path, issuer:
         assert statuses[1] == 429
 
 
+async def test_a_proxy_that_is_trusted_says_who_the_stranger_was(tmp_path: Path, issuer: Issuer, resource: str) -> None:
+    app = protect(
+        fastmcp_server(),
+        POLICY,
+        resource=resource,
+        issuer=issuer.url,
+        home=tmp_path / "h",
+        trusted_proxies=["127.0.0.0/8", "::1"],
+    )
+    async with served(app, resource), httpx2.AsyncClient(trust_env=False) as http:
+        await http.get(resource, headers={"x-forwarded-for": "198.51.100.7"})
+    async with EventStore(tmp_path / "h" / "events.db") as events:
+        assert "198.51.100.7" in {event.address for event in await events.recent()}
+
+
 async def test_any_asgi_application_can_be_guarded_when_its_schemas_are_given(
     tmp_path: Path, issuer: Issuer, resource: str
 ) -> None:

@@ -84,7 +84,7 @@ def authorization_server(
             resources=dict.fromkeys(resources, (settings.policy or POLICY).grantable()),
             scope_descriptions=SCOPES,
             access_token_lifetime=settings.access_token_lifetime,
-            trusted_proxies=trusted_proxies,
+            trusted_proxies=[*settings.trusted_proxies, *trusted_proxies],
         ),
         events=events,
     )
@@ -117,6 +117,7 @@ async def guarded_server(
         home=home,
         limits=settings.limits,
         connect_to=connect_to,
+        trusted_proxies=settings.trusted_proxies,
     ) as guard:
         yield guard
 

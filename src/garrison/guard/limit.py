@@ -30,10 +30,15 @@ _log = logging.getLogger(__name__)
 
 
 class Gate:
-    """What a request may cost, before it and after it; `leave` must follow every `admit`, whatever came of it."""
+    """What a request may cost, before it and after it; `leave` must follow every `admit`, whatever came of it.
+
+    Attributes:
+        count: AI tokens of a text, by the limiter's setting.
+    """
 
     def __init__(self, limiter: Limiter, events: EventSink, clock: Clock) -> None:
         self._limiter = limiter
+        self.count = limiter.count
         self._strangers = Strangers(limiter, events, clock)
         requests, tokens = limiter.requests.limit, limiter.tokens.limit
         self._policy = (
@@ -84,10 +89,6 @@ class Gate:
         rest = f'"requests";r={admission.remaining};t={ceil(admission.reset_after)}, "tokens";r={admission.tokens_left}'
         return [self._policy, (b"ratelimit", rest.encode())]
 
-    def count(self, text: bytes | str) -> int:
-        """AI tokens of `text`."""
-        return self._limiter.count(text)
-
     async def check_document(self, request: Request) -> None:
         """The public documents need no token, but they are not for floods. Raises `RateLimited`."""
         try:
@@ -105,6 +106,7 @@ class Gate:
             return limited
         except EventStoreError:
             _log.exception("an outage of the limits' store could not be recorded")
+        refusal.recorded = self._strangers.may_record()
         return refusal
 
     def _take_slot(self, call: Call, principal: str) -> None:

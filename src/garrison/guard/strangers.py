@@ -2,7 +2,8 @@
 
 An address is charged after a request of its failed, never before: whoever bears a good token is served, however many
 strangers share the address. Over its budget it is told to wait for a minute; what it sends in that time is answered
-without being recorded, so that a flood can't fill the disk, and then the number of these answers is.
+without being recorded, so that a flood can't fill the disk, and then the number of these answers is. A flood from many
+addresses is bounded too: beyond `RECORDED_AT_MOST` failures a minute, all addresses together, only their number is.
 """
 
 import asyncio
@@ -18,6 +19,8 @@ from garrison.guard.types import Request
 from garrison.limits.limiter import MINUTE, Limiter
 from garrison.limits.windows import whole_seconds
 
+RECORDED_AT_MOST = 2000
+EVERYBODY = "*"
 WAKE_AFTER = MINUTE + 1.0
 """Seconds after which the count of an address that never came back is recorded."""
 
@@ -39,6 +42,7 @@ class Strangers:
         self._clock = clock
         # In the order of their ends, as all are away for the same time. One entry takes a whole budget of requests.
         self._away: dict[tuple[bool, str], _Away] = {}
+        self._minute_began, self._recorded = 0.0, 0
         self._timer: asyncio.TimerHandle | None = None
         self._reporting: asyncio.Task[None] | None = None
 
@@ -60,6 +64,18 @@ class Strangers:
             raise self._refusal(away, recorded=True)
         away.unrecorded += 1
         raise self._refusal(away, recorded=False)
+
+    def may_record(self) -> bool:
+        """Whether one more failure is recorded by itself; if not, it is counted."""
+        now = self._clock()
+        if not self._minute_began <= now < self._minute_began + MINUTE:
+            self._minute_began, self._recorded = now, 0
+        self._recorded += 1
+        if self._recorded <= RECORDED_AT_MOST:
+            return True
+        self._away.setdefault((False, EVERYBODY), _Away(now + MINUTE)).unrecorded += 1
+        self._wake_later()
+        return False
 
     async def report_returned(self) -> None:
         """One event for each address whose minute is over, and that had something left unrecorded."""
@@ -91,8 +107,8 @@ class Strangers:
         event = Event(
             kind=Kind.RATE_LIMITED,
             correlation_id=new_correlation_id(),
-            address=unit,
-            reason=f"an address was over its budget; {unrecorded} more of its requests were refused",
+            address="" if unit == EVERYBODY else unit,
+            reason=f"too many failures; {unrecorded} more were refused that are not recorded one by one",
             detail={"unrecorded": unrecorded},
         )
         try:

@@ -7,6 +7,7 @@ walk over. A property test holds every decision against the library's own.
 Memory is bounded by time and by number. A window keeps its keys in two generations: those seen since the last turn and
 those seen in the turn before it. A turn comes once in a window's length and drops the older generation whole, which by
 then counts for nothing; no sweep walks over anything. Beyond `MAX_KEYS` in a generation, newcomers share one budget.
+Callers are spread over `SHARDS`, so that neither a table that grows nor a generation that goes makes others wait.
 """
 
 import time
@@ -17,8 +18,9 @@ from struct import Struct
 from garrison.limits.budgets import Admission, Budget, Charge, admission, refusal
 from garrison.limits.windows import RequestWindow, TokenWindow, rest_of_window
 
-MAX_KEYS = 1_000_000
-"""Keys of one budget in one generation; about 250 bytes each, for a principal's 64 characters."""
+SHARDS = 64
+MAX_KEYS = 1_000_000 // SHARDS
+"""Keys of one budget in one generation of one shard; about 250 bytes each, for a principal's 64 characters."""
 _SHARED = ""
 """The key of those who came when there was no room for more."""
 _MOMENT = Struct("d")
@@ -125,15 +127,19 @@ class MemoryBudgets:
     """The windows of every budget, by budget."""
 
     def __init__(self, budgets: Sequence[Budget]) -> None:
+        self._shards = SHARDS
         self._windows = {
-            budget: (SlidingCounters if budget.counted else MovingWindows)(budget.limit, budget.seconds)
+            budget: [
+                (SlidingCounters if budget.counted else MovingWindows)(budget.limit, budget.seconds)
+                for _ in range(SHARDS)
+            ]
             for budget in budgets
         }
 
     def admit(self, charges: Sequence[Charge]) -> Admission:
         """Charge all of `charges`, or none and say when they fit."""
         now = time.time()
-        windows = [self._windows[budget] for budget, _, _ in charges]
+        windows = [self._windows[budget][hash(who) % self._shards] for budget, who, _ in charges]
         seen = [window.look(charge[1], now) for window, charge in zip(windows, charges, strict=True)]
         for view, charge in zip(seen, charges, strict=True):
             if charge[2] > view.left:
@@ -145,10 +151,10 @@ class MemoryBudgets:
     def settle(self, budget: Budget, who: str, cost: int) -> None:
         """Charge `cost`, or all that is left."""
         now = time.time()
-        window = self._windows[budget]
+        window = self._windows[budget][hash(who) % self._shards]
         if (bearable := min(cost, window.look(who, now).left)) > 0:
             window.charge(who, now, bearable)
 
     def __len__(self) -> int:
         """Keys held, of all budgets."""
-        return sum(len(windows) for windows in self._windows.values())
+        return sum(len(window) for shards in self._windows.values() for window in shards)

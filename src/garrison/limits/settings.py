@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Literal
 
 from garrison.base.errors import UsageError
@@ -62,4 +61,4 @@ class LimitSettings:
             raise UsageError("token_counter must be `estimate` or `words`.")
         if self.redis_url is not None and not _REDIS_URL.fullmatch(self.redis_url):
             raise UsageError("The rate limits' redis_url is not a Redis URL.", REDIS_URLS)
-        object.__setattr__(self, "tools", MappingProxyType(dict(self.tools)))
+        object.__setattr__(self, "tools", dict(self.tools))
