@@ -120,7 +120,8 @@ def protect(
         schemas: the tools' argument schemas; needed for an ASGI application only, the others are asked.
         home: the state folder: the secret and the events are kept there, and `ca.pem` is trusted.
         limits: budgets per caller; by default what garrison.toml in `home` and the environment say.
-        trusted_proxies: addresses or networks of the proxies whose X-Forwarded-For or Forwarded is believed.
+        trusted_proxies: addresses or networks of the proxies whose X-Forwarded-For or Forwarded is believed; by default
+            those of garrison.toml.
 
     Raises:
         UsageError: `server` is none of these, or its schemas are missing, or there is no policy.
@@ -146,7 +147,7 @@ def protect(
                 events=events,
                 home=place,
                 limits=limits or settings.limits,
-                trusted_proxies=trusted_proxies,
+                trusted_proxies=trusted_proxies or settings.trusted_proxies,
             ) as guard,
         ):
             yield guard

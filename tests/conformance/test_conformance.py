@@ -3,9 +3,10 @@
 import json
 import re
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -18,6 +19,7 @@ from tests.conformance.server import SCOPE, application, build, policy
 from tests.foreign.town import new_resource, run_program, town
 
 REVISIONS = ("2025-11-25", "2026-07-28")
+ATTEMPTS = 3
 Results = dict[tuple[str, str], list[str]]
 """Statuses by scenario and check; a check may come several times."""
 
@@ -69,31 +71,54 @@ def required(revision: str) -> set[str]:
     return set(listed["server"])
 
 
+async def judge(addresses: Mapping[str, str], folder: Path, revision: str) -> dict[str, Results]:
+    """The suite's results for `revision`: for the bare server and for the guarded one."""
+    results: dict[str, Results] = {}
+
+    async def run(place: str, url: str) -> None:
+        out = folder / place
+        arguments = ("server", "--url", url, "--requirements", revision, "-o", str(out))
+        status, output, errors = await run_program("conformance", *arguments, home=folder)
+        assert status in {0, 1}, output + errors
+        results[place] = read(out)
+
+    async with anyio.create_task_group() as tasks:
+        for place, url in addresses.items():
+            tasks.start_soon(run, place, url)
+    return results
+
+
+def complaints(results: Mapping[str, Results], revision: str) -> dict[tuple[str, str], Any]:
+    """What is not as it should be: a check that the guard changed, a required one that failed, one that never ran."""
+    bare, guarded, expected = results["bare"], results["guarded"], EXPECTED[revision]
+    pairs = {check: (bare.get(check, []), guarded.get(check, [])) for check in bare.keys() | guarded.keys()}
+    found: dict[tuple[str, str], Any] = {
+        check: pair
+        for check, pair in pairs.items()
+        if (pair != expected[check] if check in expected else pair[0] != pair[1])
+        or (check[0] in required(revision) and "FAILURE" in pair[1])
+    }
+    missing = (required(revision) | {scenario for scenario, _ in expected}) - {scenario for scenario, _ in guarded}
+    return found | {(scenario, ""): "not run" for scenario in missing}
+
+
 @pytest.mark.needs("conformance")
 @pytest.mark.xdist_group("conformance")
+@pytest.mark.timeout(400)
 @pytest.mark.filterwarnings("ignore::mcp.MCPDeprecationWarning")  # the older revision's fixtures are of such things
 async def test_the_guard_changes_no_result_of_the_official_suite_but_for_the_better(tmp_path: Path) -> None:
-    results: dict[tuple[str, str], Results] = {}
+    """The suite looks at its watch, half a second at a time: what a busy machine may have spoilt is asked again."""
+    found: dict[str, Any] = {}
 
-    async def run(place: str, url: str, revision: str) -> None:
-        folder = tmp_path / f"{place}-{revision}"
-        arguments = ("server", "--url", url, "--requirements", revision, "-o", str(folder))
-        status, output, errors = await run_program("conformance", *arguments, home=tmp_path)
-        assert status in {0, 1}, output + errors
-        results[place, revision] = read(folder)
+    async def settle(addresses: Mapping[str, str], revision: str) -> None:
+        for attempt in range(ATTEMPTS):
+            folder = tmp_path / f"{revision}-{attempt}"
+            folder.mkdir()
+            found[revision] = complaints(await judge(addresses, folder, revision), revision)
+            if not found[revision]:
+                return
 
     async with both(tmp_path) as addresses, anyio.create_task_group() as tasks:
         for revision in REVISIONS:
-            for place, url in addresses.items():
-                tasks.start_soon(run, place, url, revision)
-    for revision in REVISIONS:
-        bare, guarded = results["bare", revision], results["guarded", revision]
-        changed = {
-            check: (bare.get(check, []), guarded.get(check, []))
-            for check in bare.keys() | guarded.keys()
-            if bare.get(check) != guarded.get(check)
-        }
-        assert changed == EXPECTED[revision]
-        scenarios = required(revision)
-        assert scenarios <= {scenario for scenario, _ in guarded}
-        assert [check for check, found in guarded.items() if check[0] in scenarios and "FAILURE" in found] == []
+            tasks.start_soon(settle, addresses, revision)
+    assert found == {revision: {} for revision in REVISIONS}

@@ -18,13 +18,14 @@ GONE = {"resources/subscribe", "resources/unsubscribe"}
 METADATA = "http://localhost:8000/.well-known/oauth-protected-resource/mcp"
 
 
-def named(value: Any) -> str:
-    return value.__name__ if callable(value) else str(value)
-
-
 def in_eras(*cases: tuple[Any, ...]) -> list[tuple[Any, ...]]:
     """Each of `cases` in every era that has its method."""
     return [(era, *case) for case in cases for era in (legacy, modern) if era is legacy or case[0] not in GONE]
+
+
+def said(value: Any) -> str:
+    """A parameter in a test's name: the same in every process."""
+    return str(getattr(value, "__name__", value))
 
 
 def denied(world: World, response: httpx2.Response, status: int = 403) -> None:
@@ -60,7 +61,7 @@ def denied(world: World, response: httpx2.Response, status: int = 403) -> None:
         ("subscriptions/listen", {"notifications": {"taskIds": ["1"]}}),
         ("subscriptions/listen", {}),
     ),
-    ids=named,
+    ids=said,
 )
 async def test_what_the_policy_does_not_name_is_denied_whatever_scope_there_is(
     world: World, era: Any, method: str, params: dict[str, Any]
@@ -147,7 +148,7 @@ SCOPED = [
 ]
 
 
-@pytest.mark.parametrize(("era", "method", "params", "needed"), in_eras(*SCOPED), ids=named)
+@pytest.mark.parametrize(("era", "method", "params", "needed"), in_eras(*SCOPED), ids=said)
 async def test_missing_scope_is_a_step_up_challenge_before_the_app_sees_the_call(
     world: World, era: Any, method: str, params: dict[str, Any], needed: str
 ) -> None:
@@ -164,7 +165,7 @@ async def test_missing_scope_is_a_step_up_challenge_before_the_app_sees_the_call
     assert world.events.kinds() == [Kind.CALL_DENIED]
 
 
-@pytest.mark.parametrize(("era", "method", "params", "needed"), in_eras(*SCOPED), ids=named)
+@pytest.mark.parametrize(("era", "method", "params", "needed"), in_eras(*SCOPED), ids=said)
 async def test_exactly_the_scope_that_is_asked_for_is_enough(
     world: World, era: Any, method: str, params: dict[str, Any], needed: str
 ) -> None:
