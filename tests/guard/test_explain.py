@@ -4,6 +4,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
 
 from garrison.guard import authorize, explain
 from garrison.guard.asked import listed
@@ -17,20 +18,35 @@ from tests.guard.test_policy import check, token
 
 NAMES = st.sampled_from(["a", "b", "c"])
 SOME = st.none() | st.frozensets(NAMES, min_size=1, max_size=2)
-WHENS: list[Any] = [None, lambda _context: True, lambda _context: False, lambda context: "a" in context.scopes]
-RULES = st.builds(
-    Rule,
-    scopes=st.frozensets(NAMES, max_size=2),
-    subjects=SOME,
-    clients=SOME,
-    issuers=SOME,
-    arguments=st.dictionaries(NAMES, st.sampled_from([at_most(1), one_of("a"), one_of("a", "b")]), max_size=2),
-    when=st.sampled_from(WHENS),
-)
+WHENS: list[Any] = [
+    None,
+    None,
+    None,
+    lambda _context: True,
+    lambda _context: False,
+    lambda context: "a" in context.scopes,
+]
+CONDITIONS = st.sampled_from([at_most(1), one_of("a"), one_of("a", "b")])
+
+
+def rules(*arguments: str) -> SearchStrategy[Rule]:
+    return st.builds(
+        Rule,
+        scopes=st.frozensets(NAMES, max_size=2),
+        subjects=SOME,
+        clients=SOME,
+        issuers=SOME,
+        arguments=st.fixed_dictionaries({}, optional=dict.fromkeys(arguments, CONDITIONS)),
+        when=st.sampled_from(WHENS),
+    )
+
+
+RULES, RULES_OF_A, RULES_OF_NONE = rules("a", "b", "c"), rules("a"), rules()
+RESOURCES = {"x://a": RULES_OF_NONE, "x://{a}": RULES_OF_A, "x://{b}": RULES_OF_NONE, "x:///{a*}": RULES_OF_A}
 POLICIES = st.builds(
     Policy,
     tools=st.dictionaries(NAMES, RULES, max_size=2),
-    resources=st.dictionaries(st.sampled_from(["x://a", "x://{a}", "x://{b}", "x:///{a*}"]), RULES, max_size=3),
+    resources=st.fixed_dictionaries({}, optional=RESOURCES),
     prompts=st.fixed_dictionaries({"a": RULES}),
     completions=st.dictionaries(st.just("a"), RULES, max_size=1),
     hierarchy=st.sampled_from([{}, {"a": {"b"}}, {"a": {"b"}, "b": {"c"}}]),

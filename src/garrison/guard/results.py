@@ -40,8 +40,11 @@ class ResultAmender:
         result = message.get("result") if isinstance(message, dict) else None
         if not isinstance(result, dict):
             return text
+        amended = dict(result)
         if isinstance(state := result.get(STATE), str):
-            result[STATE] = self._bind(state)
+            amended[STATE] = self._bind(state)
         if SCOPE in result:
-            result[SCOPE] = "private"
-        return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+            amended[SCOPE] = "private"
+        if amended == result:
+            return text
+        return json.dumps({**message, "result": amended}, separators=(",", ":")).encode()
