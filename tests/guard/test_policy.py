@@ -236,6 +236,8 @@ def test_a_value_is_compared_with_its_json_type(allowed: OneOf, given: Any) -> N
         lambda: Policy(tools={"": Rule()}),
         lambda: Policy(tools=["t"]),  # type: ignore[arg-type]
         lambda: Policy(prompts={"greet": Rule()}, completions={"gret": Rule()}),
+        lambda: Policy(resources={"x://{id}": needs(arguments={"ID": {"7"}})}),
+        lambda: Policy(resources={"x://fixed": needs(arguments={"id": {"7"}})}),
     ],
 )
 def test_a_condition_that_could_not_be_meant_is_refused(build: Callable[[], Any]) -> None:

@@ -240,6 +240,13 @@ async def test_the_spelling_that_the_sdks_own_seal_overlooks_reaches_no_tool(wor
 # Caches
 
 
+async def test_a_result_that_is_private_already_goes_on_byte_for_byte(world: World) -> None:
+    body = b'{"jsonrpc": "2.0", "id": 1, "result": {"cacheScope": "private", "n": 1e2, "s": "\\ud800"}}'
+    assert (await ask(world, world.guard(raw(body), POLICY), *ASKED[2])).content == body
+    public = body.replace(b"private", b"public")
+    assert (await ask(world, world.guard(raw(public), POLICY), *ASKED[2])).json()["result"]["s"] == "\ud800"
+
+
 @pytest.mark.parametrize(("method", "params"), [ASKED[2], ("tools/list", {}), ("server/discover", {})], ids=str)
 @pytest.mark.parametrize("filter_lists", [True, False])
 async def test_no_cache_is_told_that_it_may_share_a_result(

@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     explain = parts.add_parser(
         "explain",
         help="say step by step why a call would be allowed or not",
-        description="Say step by step why a call would be allowed (exit 0) or not (exit 1). Nothing is called.",
+        description="Say step by step why a call would be allowed (exit 0) or not (exit 1). Nothing is called; "
+        "and a real call's arguments must fit the tool's schema too.",
         allow_abbrev=False,
     )
     _shared_arguments(explain)

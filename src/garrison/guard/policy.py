@@ -47,8 +47,8 @@ class Policy:
         hierarchy: scopes that include others, theirs included, and so on.
 
     Raises:
-        UsageError: a rule is none, a template can't be matched without doubt, a completion belongs to nothing, or the
-            hierarchy goes round in a circle.
+        UsageError: a rule is none, a template can't be matched without doubt, a condition is on a variable that the
+            template lacks, a completion belongs to nothing, or the hierarchy goes round in a circle.
     """
 
     tools: Mapping[str, Rule] = field(default_factory=dict)
@@ -70,6 +70,7 @@ class Policy:
         self._set("_exact", exact)
         self._set("_exact_folded", frozenset(map(folded, exact)))
         self._set("_templates", tuple(UriTemplate.parse(uri) for uri in self.resources if is_template(uri)))
+        self._check_variables()
         closure = _closure(self.hierarchy)
         self._set(
             "_included",
@@ -126,6 +127,15 @@ class Policy:
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
+
+    def _check_variables(self) -> None:
+        variables = {template.text: template.variables for template in self._templates}
+        for uri, rule in self.resources.items():
+            if unknown := rule.arguments.keys() - variables.get(uri, frozenset()):
+                raise UsageError(
+                    f"The rule for {uri!r} has conditions on what is no variable of it: {', '.join(sorted(unknown))}.",
+                    "The arguments of a resource are the variables of its URI template.",
+                )
 
     def _check_completions(self) -> None:
         for name in self.completions:

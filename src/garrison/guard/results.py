@@ -40,8 +40,9 @@ class ResultAmender:
         result = message.get("result") if isinstance(message, dict) else None
         if not isinstance(result, dict):
             return text
+        amended = dict(result)
         if isinstance(state := result.get(STATE), str):
-            result[STATE] = self._bind(state)
+            amended[STATE] = self._bind(state)
         if SCOPE in result:
-            result[SCOPE] = "private"
-        return rendered(message)
+            amended[SCOPE] = "private"
+        return text if amended == result else rendered({**message, "result": amended})

@@ -101,6 +101,10 @@ class UriTemplate:
         start = text.partition("{")[0]
         return cls(text, pieces, tuple(_fold(piece) for piece in pieces), start, folded(start))
 
+    @property
+    def variables(self) -> frozenset[str]:
+        return frozenset(piece.variable for piece in self._pieces if piece.variable is not None)
+
     def could_match(self, uri: str, loose: str) -> bool:
         """False, and soon so, for most of what neither `match(uri)` nor `matches_folded(loose)` would take."""
         return uri.startswith(self._start) or loose.startswith(self._start_folded)
