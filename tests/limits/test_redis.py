@@ -204,6 +204,24 @@ async def test_a_node_of_the_cluster_that_is_gone_is_an_outage_and_its_return_en
     await limiter.aclose()
 
 
+async def test_in_a_cluster_too_an_answer_that_came_too_late_is_nobodys(redis_cluster: list[RedisServer]) -> None:
+    clock = HeldClock()
+    url = "redis+cluster://" + ",".join(node.address for node in redis_cluster)
+    limiter = Limiter(LimitSettings(redis_url=url, requests_per_minute=3), clock=clock)
+    for _ in range(3):
+        await limiter.admit("alice", 1)
+    for node in redis_cluster:
+        node.hang()
+    await asyncio.gather(*(limiter.admit("alice", 1) for _ in range(8)))
+    for node in redis_cluster:
+        node.resume()
+    settled(redis_cluster)
+    clock.now += 100
+    answers = [await limiter.admit(str(number), 1) for number in range(20)]
+    assert [answer.remaining for answer in answers] == [2] * 20, "none of alice's refusals"
+    await limiter.aclose()
+
+
 def test_what_is_no_redis_url_is_refused_without_telling_its_password() -> None:
     for url in ("redis+sentinel://user:secret@host:1", "redis://:secret@host:port", "http://:secret@host"):
         with pytest.raises(UsageError) as caught:

@@ -19,6 +19,7 @@ from garrison.limits.slots import Slots
 
 _CONTENT = ("arguments", "inputResponses")
 """What of a message a model wrote: the rest is protocol."""
+_written = json.JSONEncoder(ensure_ascii=False).encode
 _TOOL_CALL = "tools/call"
 _LISTEN = "subscriptions/listen"
 RETRY_AFTER = 5
@@ -122,7 +123,7 @@ class Gate:
 
     def _tokens(self, message: Message) -> int:
         content = [message.params[name] for name in _CONTENT if name in message.params]
-        return sum(self.count(json.dumps(part, ensure_ascii=False)) for part in content)
+        return sum(self.count(_written(part)) for part in content)
 
 
 def _refusal(admission: Admission) -> RateLimited:
