@@ -16,7 +16,7 @@ from garrison.limits.limiter import Limiter
 from garrison.limits.memory import MemoryBudgets
 from garrison.limits.redis import RedisBudgets
 from garrison.limits.settings import LimitSettings
-from tests.limits.servers import RedisServer, settled
+from tests.limits.servers import RedisServer, settled, until
 from tests.limits.test_memory import EDGES, NAMES, PAUSES, REQUESTS, TOKENS, both
 
 if TYPE_CHECKING:
@@ -149,6 +149,24 @@ async def test_a_sentinel_that_is_gone_is_an_outage(redis_sentinel: RedisServer)
     assert len(reports) == 1
     await limiter.aclose()
     redis_sentinel.start()
+
+
+async def test_when_sentinel_puts_a_replica_in_charge_the_counts_go_on_there(
+    redis_server: RedisServer, redis_replica: RedisServer, redis_sentinel: RedisServer
+) -> None:
+    clock = HeldClock()
+    limiter = Limiter(LimitSettings(redis_url=f"redis+sentinel://{redis_sentinel.address}/budgets"), clock=clock)
+    with Redis(port=redis_sentinel.port) as sentinel, Redis(port=redis_replica.port) as replica:
+        until(lambda: len(sentinel.sentinel_slaves("budgets")) == 1)
+        assert [(await limiter.admit("alice", 1)).remaining for _ in range(2)] == [59, 58]
+        until(lambda: [replica.llen(key) for key in replica.scan_iter("*requests*")] == [2])
+        redis_server.stop()
+        assert (await limiter.admit("alice", 1)).remaining == 59, "by this process alone"
+        until(lambda: sentinel.sentinel_master("budgets")["port"] == redis_replica.port)
+        until(lambda: replica.info("replication")["role"] == "master")
+    clock.now += 100
+    assert (await limiter.admit("alice", 1)).remaining == 57
+    await limiter.aclose()
 
 
 async def test_budgets_in_a_cluster_are_exact_for_principals_of_every_slot(redis_cluster: list[RedisServer]) -> None:
