@@ -282,3 +282,19 @@ async def test_a_call_refused_for_its_slot_costs_no_budget(world: World) -> None
                 assert error(await world.client(guard).post("/mcp", **call()))["data"]["budget"] == "calls"
             app.go.set()
     assert (await world.client(guard).post("/mcp", **call())).status_code == 200
+
+
+async def test_a_caller_that_goes_on_after_its_refusal_leaves_a_bounded_number_of_events(world: World) -> None:
+    guard = limited(world, requests_per_minute=1)
+    client, other = world.client(guard), world.client(guard, world.mint(subject="bob"))
+    await client.post("/mcp", **call())
+    before = len(world.events.events)
+    for _ in range(200):
+        assert (await client.post("/mcp", **call())).status_code == 429
+    assert len(world.events.events) == before + 1
+    world.clock.now += 61
+    for _ in range(2):
+        await other.post("/mcp", **call())
+    (counted,) = [event for event in world.events.events if "unrecorded" in event.detail]
+    assert (counted.subject, counted.client_id, counted.detail) == ("alice", "desk", {"unrecorded": 199})
+    assert world.events.events[-1].subject == "bob"

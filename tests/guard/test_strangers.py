@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from garrison.base.events import Kind
-from garrison.guard import strangers
+from garrison.guard import quiet
 from garrison.guard.guard import Guard
 from garrison.limits.limiter import Limiter
 from garrison.limits.settings import LimitSettings
@@ -127,7 +127,7 @@ def _advance(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
 
 
 async def test_an_address_that_never_returns_is_reported_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strangers, "WAKE_AFTER", 0.01)
+    monkeypatch.setattr(quiet, "WAKE_AFTER", 0.01)
     guard = limited(world, limit=1)
     stranger = client(world, guard)
     for _ in range(10):
@@ -186,7 +186,7 @@ async def test_behind_a_configured_proxy_each_stranger_is_one(world: World, head
 async def test_a_flood_from_many_addresses_leaves_a_bounded_number_of_events_too(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(strangers, "RECORDED_AT_MOST", 10)
+    monkeypatch.setattr(quiet, "RECORDED_AT_MOST", 10)
     guard = limited(world)
     for number in range(200):
         assert (await client(world, guard, f"198.51.100.{number}").post("/mcp", **call())).status_code == 401
@@ -207,7 +207,7 @@ async def test_many_addresses_leave_nothing_behind_when_their_time_is_over(
         stranger = client(world, guard, f"198.51.{number // 200}.{number % 200}")
         for _ in range(3):
             await stranger.post("/mcp", **call())
-    held = guard._gate._strangers._away
+    held = guard._gate._quiet
     assert len(held) == 300
     world.clock.now += 61
     await client(world, guard, "203.0.113.99").post("/mcp", **call())

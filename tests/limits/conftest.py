@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from redis import Redis
 
-from tests.limits.servers import IN_MEMORY, RedisServer, running, settled
+from tests.limits.servers import IN_MEMORY, RedisServer, running, settled, until
 
 
 @pytest.fixture
@@ -22,10 +22,27 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
 def redis_sentinel(tmp_path: Path, redis_server: RedisServer) -> Iterator[RedisServer]:
     """A Sentinel that watches `redis_server` by the name of `budgets`."""
     configuration = tmp_path / "sentinel.conf"
-    configuration.write_text(f"sentinel monitor budgets 127.0.0.1 {redis_server.port} 1\n")
+    configuration.write_text(
+        f"sentinel monitor budgets 127.0.0.1 {redis_server.port} 1\n"
+        "sentinel down-after-milliseconds budgets 200\nsentinel failover-timeout budgets 1000\n"
+    )
     ready = "+monitor master budgets"
     with running(RedisServer(tmp_path, str(configuration), "--sentinel", ready=ready)) as sentinel:
         yield sentinel
+
+
+@pytest.fixture
+def redis_replica(tmp_path: Path, redis_server: RedisServer) -> Iterator[RedisServer]:
+    """What takes the place of `redis_server` when Sentinel says so."""
+    folder = tmp_path / "replica"
+    folder.mkdir()
+    with Redis(port=redis_server.port) as redis:
+        redis.config_set("repl-diskless-sync-delay", 0)  # else it waits for further replicas
+    options = (*IN_MEMORY, "--replicaof", "127.0.0.1", str(redis_server.port))
+    with running(RedisServer(folder, *options)) as replica:
+        with Redis(port=replica.port) as redis:
+            until(lambda: redis.info("replication")["master_link_status"] == "up")
+        yield replica
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from redis import Redis
@@ -56,9 +57,18 @@ def running(server: RedisServer) -> Iterator[RedisServer]:
 
 def settled(cluster: Sequence[RedisServer]) -> None:
     """Returns when every node knows that all slots are served."""
-    deadline = time.monotonic() + 20
     for node in cluster:
         with Redis(port=node.port) as redis:
-            while redis.cluster("INFO")["cluster_state"] != "ok":
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+            until(partial(_is_whole, redis))
+
+
+def _is_whole(node: Redis) -> bool:
+    return bool(node.cluster("INFO")["cluster_state"] == "ok")
+
+
+def until(so: Callable[[], bool]) -> None:
+    """Returns when `so` is; the servers tell nobody."""
+    deadline = time.monotonic() + 20
+    while not so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

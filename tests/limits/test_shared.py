@@ -175,6 +175,21 @@ async def test_a_redis_that_hangs_holds_no_call_for_long(
     redis_server.resume()
 
 
+async def test_an_answer_that_came_too_late_is_nobodys(
+    make_limiter: MakeLimiter, redis_server: RedisServer, outages: Outages
+) -> None:
+    limiter = make_limiter(requests_per_minute=3)
+    for _ in range(3):
+        await limiter.admit("alice", 1)
+    redis_server.hang()
+    await asyncio.gather(*(limiter.admit("alice", 1) for _ in range(8)))
+    redis_server.resume()
+    outages.now += 100
+    answers = [await limiter.admit(str(number), 1) for number in range(20)]
+    assert [answer.remaining for answer in answers] == [2] * 20, "none of alice's refusals"
+    assert len(outages.reports) == 1
+
+
 async def test_a_restarted_redis_is_no_outage(
     make_limiter: MakeLimiter, redis_server: RedisServer, outages: Outages
 ) -> None:

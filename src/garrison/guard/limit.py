@@ -11,6 +11,7 @@ from math import ceil
 from garrison.base.clock import Clock
 from garrison.base.errors import EventStoreError
 from garrison.base.events import EventSink
+from garrison.guard.quiet import Quiet
 from garrison.guard.refusal import RateLimited, Refusal, Unavailable
 from garrison.guard.strangers import Strangers
 from garrison.guard.types import Call, Caller, Message, Request
@@ -19,6 +20,7 @@ from garrison.limits.slots import Slots
 
 _CONTENT = ("arguments", "inputResponses")
 """What of a message a model wrote: the rest is protocol."""
+_written = json.JSONEncoder(ensure_ascii=False).encode
 _TOOL_CALL = "tools/call"
 _LISTEN = "subscriptions/listen"
 RETRY_AFTER = 5
@@ -39,7 +41,8 @@ class Gate:
     def __init__(self, limiter: Limiter, events: EventSink, clock: Clock) -> None:
         self._limiter = limiter
         self.count = limiter.count
-        self._strangers = Strangers(limiter, events, clock)
+        self._quiet = Quiet(events, clock)
+        self._strangers = Strangers(limiter, self._quiet, clock)
         requests, tokens = limiter.requests.limit, limiter.tokens.limit
         self._policy = (
             b"ratelimit-policy",
@@ -97,8 +100,12 @@ class Gate:
             raise Unavailable("Budgets can't be looked up.", reason=str(error), retry_after=RETRY_AFTER) from error
 
     async def answer(self, call: Call, refusal: Refusal) -> Refusal:
-        """`refusal`, or that of an address from which too many of its kind have come."""
-        if call.caller is not None or isinstance(refusal, RateLimited):
+        """`refusal`, or that of an address from which too many of its kind have come; and whether it is recorded."""
+        if call.caller is not None:
+            if isinstance(refusal, RateLimited):
+                refusal.recorded = await self._is_first(call.caller)
+            return refusal
+        if isinstance(refusal, RateLimited):
             return refusal
         try:
             await self._strangers.check(call.request)
@@ -106,8 +113,19 @@ class Gate:
             return limited
         except EventStoreError:
             _log.exception("an outage of the limits' store could not be recorded")
-        refusal.recorded = self._strangers.may_record()
+        refusal.recorded = self._quiet.may_record()
         return refusal
+
+    async def _is_first(self, caller: Caller) -> bool:
+        """Whether it was not refused for a budget in the last minute; other refusals of callers are all recorded."""
+        await self._quiet.report_ended()
+        silence = self._quiet.of("caller", caller.principal)
+        if silence is None:
+            token = caller.token
+            self._quiet.begin("caller", caller.principal, subject=token.subject, client_id=token.client_id)
+            return True
+        silence.unrecorded += 1
+        return False
 
     def _take_slot(self, call: Call, principal: str) -> None:
         slots, what = self._slots(call)
@@ -122,7 +140,7 @@ class Gate:
 
     def _tokens(self, message: Message) -> int:
         content = [message.params[name] for name in _CONTENT if name in message.params]
-        return sum(self.count(json.dumps(part, ensure_ascii=False)) for part in content)
+        return sum(self.count(_written(part)) for part in content)
 
 
 def _refusal(admission: Admission) -> RateLimited:

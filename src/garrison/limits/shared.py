@@ -13,7 +13,7 @@ from garrison.limits.redis import RedisBudgets, StoreFailedError
 
 T = TypeVar("T")
 
-STORE_TIMEOUT = 2.0
+STORE_TIMEOUT = 3.0
 """Seconds a call may wait for Redis, all in all; in a burst most of it goes by in waiting for a free connection."""
 _FIRST_PROBE, _LAST_PROBE = 1.0, 15.0
 """Seconds between probes: the first, doubling up to the last."""
