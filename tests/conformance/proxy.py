@@ -8,12 +8,14 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 
+from garrison.serving import bind
+
 CHUNK = 65_536
 
 
 @asynccontextmanager
 async def adding_token(port: int, upstream: str, token: str) -> AsyncIterator[None]:
-    """Listens on `port` of both loopback addresses; `upstream` is `host:port`."""
+    """Listens on `port` of localhost; `upstream` is `host:port`."""
     host, _, upstream_port = upstream.partition(":")
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -29,7 +31,7 @@ async def adding_token(port: int, upstream: str, token: str) -> AsyncIterator[No
             for stream in (writer, far_writer):
                 stream.close()
 
-    servers = [await asyncio.start_server(serve, address, port) for address in ("127.0.0.1", "::1")]
+    servers = [await asyncio.start_server(serve, sock=bound) for bound in bind("proxy", "localhost", port)]
     try:
         yield
     finally:

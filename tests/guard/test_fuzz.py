@@ -119,7 +119,7 @@ HEADER = st.tuples(st.sampled_from(NAMES).map(str.encode) | st.binary(max_size=1
 
 
 @settings(
-    max_examples=1500, derandomize=True, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=500, derandomize=True, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(message=REQUESTS | JSON, headers=st.lists(HEADER, max_size=2), at=st.integers(0, 14), kept=st.booleans())
 async def test_no_message_that_can_be_thought_of_breaks_the_guard(

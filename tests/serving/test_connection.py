@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from garrison.serving import Endpoint, bind, connection, running
 
+seen: list[dict[bytes, bytes]] = []
 GOOD = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"
 
 
@@ -18,6 +19,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
             await send({"type": f"{message['type']}.complete"})
         await send({"type": "lifespan.shutdown.complete"})
         return
+    seen.append(dict(scope["headers"]))
     size = 0
     while True:
         message = await receive()
@@ -58,6 +60,15 @@ async def test_an_ordinary_request_is_answered_and_the_connection_kept() -> None
         for _ in range(2):
             writer.write(GOOD)
             assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("value", [b"a b", b"  a b", b"a b \t ", b"\t a b \t"])
+async def test_white_space_around_a_headers_value_is_no_part_of_it(value: bytes) -> None:
+    """RFC 9110, section 5.5; a name in Mcp-Name would otherwise not be the one in the body."""
+    async with opened() as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nhost: localhost\r\nx-name:%s\r\n\r\n" % value)
+        await reader.readuntil(b"hello")
+    assert seen.pop()[b"x-name"] == b"a b"
 
 
 async def test_a_large_body_is_not_mistaken_for_a_large_head() -> None:

@@ -44,7 +44,8 @@ class BoundedConnection(HttpToolsProtocol):
         self._begin_head()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
+        # RFC 9110 §5.5: white space around a value is no part of it; httptools leaves what follows it.
+        super().on_header(name, value.strip(b" \t"))
         if not self._in_head:  # a trailer
             self._head_bytes += len(name) + len(value)
             if self._head_bytes > HEAD_BYTES:
