@@ -11,31 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from joserfc import jws
-from joserfc.errors import JoseError, UnsupportedAlgorithmError
-from joserfc.jwk import import_key
-
 from garrison.oauth import scope as scope_rfc6749
-from garrison.oauth.errors import InvalidScope, InvalidToken, UnknownKey
+from garrison.oauth import signed_jwt
+from garrison.oauth.errors import InvalidScope, InvalidToken
 from garrison.oauth.jwks import SigningKey
 
 TYPE = "at+jwt"
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
-MAX_LENGTH = 16_384
-"""Characters of a token that are looked at; a longer one is refused unread."""
+MAX_LENGTH = signed_jwt.MAX_LENGTH
 MAX_LEEWAY = 60
-_KEY_TYPES = {"RS256": "RSA", "PS256": "RSA", "ES256": "EC", "EdDSA": "OKP"}
-MIN_RSA_BITS = 2048
-_FAR_FUTURE = 1e15  # beyond it a float no longer counts seconds exactly
-
-
-class _Registry(jws.JWSRegistry):
-    """joserfc's registry without its warning about the name EdDSA (RFC 9864), which is what issuers still write."""
-
-    def get_alg(self, name: str) -> Any:
-        if name not in (self.allowed or ()) or name not in self.algorithms:
-            raise UnsupportedAlgorithmError(f"algorithm {name} is not accepted")
-        return self.algorithms[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +48,9 @@ def issue(
     now: float,
     lifetime: int,
     jti: str,
+    grant_id: str = "",
 ) -> str:
-    """A signed token with the claims of §2.2; `lifetime` in seconds."""
+    """A signed token with the claims of §2.2; `lifetime` in seconds, `grant_id` names what it comes of, if anything."""
     claims = {
         "iss": issuer,
         "sub": subject,
@@ -75,9 +60,9 @@ def issue(
         "iat": int(now),
         "exp": int(now) + lifetime,
         "jti": jti,
+        **({"grant_id": grant_id} if grant_id else {}),
     }
-    header = {"typ": TYPE, "alg": key.alg, "kid": key.kid}
-    return jws.serialize_compact(header, json.dumps(claims), key.private, registry=_Registry(algorithms=[key.alg]))
+    return signed_jwt.sign(key, claims, typ=TYPE)
 
 
 def verify(
@@ -105,15 +90,28 @@ def verify(
         UnknownKey: its kid is not among `keys`; the issuer may have a new one.
         InvalidToken: anything else is wrong with it.
     """
-    header, payload = _verified(token, keys, algorithms)
-    if str(header.get("typ", "")).lower().removeprefix("application/") != TYPE:
-        raise InvalidToken("the token is not an access token (typ)")
-    claims = _claims(payload)
-    _check_issuer_and_audience(claims, issuer, audience)
+    claims = _verified(token, keys, algorithms, issuer)
+    if audience not in _audience(claims):
+        raise InvalidToken("the token is for another resource (aud)")
     _check_times(claims, now, min(leeway, MAX_LEEWAY))
     if "cnf" in claims:
         # RFC 7800: a token bound to a key proves nothing in the hands of a plain bearer.
         raise InvalidToken("the token is bound to a key and can't be used as a bearer token")
+    return _access_token(claims)
+
+
+def verify_as_issuer(
+    token: str, keys: Mapping[str, Mapping[str, Any]], *, issuer: str, now: float, leeway: int = 30
+) -> AccessToken:
+    """The token, if it is one that `issuer` itself has issued and that has not expired, whoever it is for.
+
+    For the issuer's own endpoints (RFC 7009, RFC 7662) alone: a resource server uses `verify`.
+
+    Raises:
+        UnknownKey, InvalidToken: it isn't.
+    """
+    claims = _verified(token, keys, ALGORITHMS, issuer)
+    _check_times(claims, now, min(leeway, MAX_LEEWAY))
     return _access_token(claims)
 
 
@@ -129,65 +127,23 @@ def peek_issuer(token: str) -> str | None:
 
 
 def _verified(
-    token: str, keys: Mapping[str, Mapping[str, Any]], algorithms: Sequence[str]
-) -> tuple[Mapping[str, Any], bytes]:
-    """Header and payload of a token whose signature holds, by a key that is ours to trust (RFC 8725 §3.1 to 3.5)."""
-    if len(token) > MAX_LENGTH or not token.isascii():
-        raise InvalidToken("the token is malformed")
-    try:
-        signed = jws.extract_compact(token.encode("ascii"))
-    except (JoseError, ValueError, KeyError, RecursionError) as error:
-        raise InvalidToken("the token is malformed", detail=type(error).__name__) from error
-    header: Any = signed.headers()
-    if not isinstance(header, dict):
-        raise InvalidToken("the token is malformed")
-    if "crit" in header or "b64" in header:
-        raise InvalidToken("the token asks for an extension that is not known (crit)")
-    alg, kid = header.get("alg"), header.get("kid")
-    if not isinstance(alg, str) or alg not in algorithms or alg not in _KEY_TYPES:
-        raise InvalidToken("the token's algorithm is not accepted")
-    if not isinstance(kid, str):
-        raise InvalidToken("the token names no key (kid)")
-    if kid not in keys:
-        raise UnknownKey(kid)
-    jwk = keys[kid]
-    if jwk.get("kty") != _KEY_TYPES[alg] or jwk.get("alg", alg) != alg:
-        raise InvalidToken("the token's algorithm is not its key's")
-    try:
-        key = import_key(dict(jwk))
-        if getattr(key.raw_value, "key_size", MIN_RSA_BITS) < MIN_RSA_BITS and alg.startswith(("RS", "PS")):
-            raise InvalidToken("the token's key is too short")
-        # RFC 7515 §4: header parameters that are not understood are ignored; `crit` was refused above.
-        valid = jws.validate_compact(signed, key, registry=_Registry(algorithms=[alg], strict_check_header=False))
-    except (JoseError, ValueError, KeyError) as error:
-        raise InvalidToken("the token's signature does not verify", detail=type(error).__name__) from error
-    if not valid:
-        raise InvalidToken("the token's signature does not verify")
-    return header, signed.payload
-
-
-def _claims(payload: bytes) -> dict[str, Any]:
-    try:
-        claims = json.loads(payload)
-    except (ValueError, RecursionError) as error:
-        raise InvalidToken("the token's claims are malformed") from error
-    if not isinstance(claims, dict):
-        raise InvalidToken("the token's claims are malformed")
+    token: str, keys: Mapping[str, Mapping[str, Any]], algorithms: Sequence[str], issuer: str
+) -> dict[str, Any]:
+    """The claims of what `issuer` signed as an access token."""
+    header, claims = signed_jwt.verify(token, keys, algorithms)
+    if str(header.get("typ", "")).lower().removeprefix("application/") != TYPE:
+        raise InvalidToken("the token is not an access token (typ)")
+    if claims.get("iss") != issuer:
+        raise InvalidToken("the token is of another issuer")
     return claims
 
 
-def _check_issuer_and_audience(claims: Mapping[str, Any], issuer: str, audience: str) -> None:
-    if claims.get("iss") != issuer:
-        raise InvalidToken("the token is of another issuer")
-    if audience not in _audience(claims):
-        raise InvalidToken("the token is for another resource (aud)")
-
-
 def _check_times(claims: Mapping[str, Any], now: float, leeway: int) -> None:
-    expires, issued, not_before = _seconds(claims, "exp"), _seconds(claims, "iat"), claims.get("nbf", 0)
+    expires, issued = signed_jwt.seconds(claims, "exp"), signed_jwt.seconds(claims, "iat")
+    not_before = claims.get("nbf", 0)
     if now >= expires + leeway:
         raise InvalidToken("the token has expired")
-    if not _is_number(not_before) or now + leeway < not_before or now + leeway < issued:
+    if not signed_jwt.is_number(not_before) or now + leeway < not_before or now + leeway < issued:
         raise InvalidToken("the token is not valid yet")
 
 
@@ -217,15 +173,3 @@ def _audience(claims: Mapping[str, Any]) -> tuple[str, ...]:
     aud = claims.get("aud")
     values = aud if isinstance(aud, list) else [aud]
     return tuple(value for value in values if isinstance(value, str))
-
-
-def _is_number(value: object) -> bool:
-    """A finite number; JSON's `true` is an int to Python, and no NumericDate."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _FAR_FUTURE
-
-
-def _seconds(claims: Mapping[str, Any], name: str) -> float:
-    value = claims.get(name)
-    if not _is_number(value):
-        raise InvalidToken(f"the token lacks a valid {name}")
-    return float(value)  # type: ignore[arg-type]  # _is_number has looked
