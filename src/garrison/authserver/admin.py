@@ -62,6 +62,7 @@ async def add_client(
     scope: str,
     redirect_uris: Iterable[str] = (),
     resources: Iterable[str] = (),
+    introspects: Iterable[str] = (),
     method: str = "client_secret_basic",
     public: bool = False,
     events: EventSink = _NOBODY,
@@ -76,6 +77,7 @@ async def add_client(
         scope: all that it may ever get, space-separated.
         redirect_uris: where codes may be sent; required for authorization_code.
         resources: what it may get tokens for; none means every resource that the server knows.
+        introspects: the resources that it is the resource server of, whose access tokens it may ask about (RFC 7662).
         method: the one way in which it authenticates.
         public: it can't keep a secret, and gets none (method `none`).
         events: where to say so.
@@ -92,6 +94,7 @@ async def add_client(
         scope=registration.scope(scope),
         redirect_uris=tuple(redirect_uris),
         resources=tuple(resources),
+        introspects=tuple(introspects),
         disabled=False,
         created_at=clock(),
     )

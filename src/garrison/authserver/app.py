@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from garrison.authserver import authorize, consent, errors, login, logout, metadata, pages, revoke, token
+from garrison.authserver import authorize, consent, errors, introspect, login, logout, metadata, pages, revoke, token
 from garrison.authserver.context import Exchange, Server
 from garrison.authserver.passwords import Passwords
 from garrison.authserver.peers import peer_address
@@ -54,6 +54,7 @@ ROUTES = (
     Row("/style.css", "GET", pages.style),
     Row("/token", "POST", token.endpoint, cors=True),
     Row("/revoke", "POST", revoke.endpoint, cors=True),
+    Row("/introspect", "POST", introspect.endpoint),
     Row("/jwks", "GET", metadata.key_set, cors=True),
     Row("/healthz", "GET", metadata.health),
 )

@@ -54,6 +54,8 @@ def scope(text: str) -> frozenset[str]:
 
 def check_client(client: Client) -> None:
     """What must hold between its parts."""
+    if client.introspects and not client.confidential:
+        raise UsageError("only a confidential client can be a resource server that asks about tokens")
     codes = "authorization_code" in client.grants
     if codes != bool(client.redirect_uris):
         raise UsageError("a client has redirect URIs if, and only if, its grants have authorization_code")
@@ -64,7 +66,7 @@ def check_client(client: Client) -> None:
     try:
         for uri in client.redirect_uris:
             redirect_uri.check_registrable(uri)
-        for uri in client.resources:
+        for uri in (*client.resources, *client.introspects):
             resource.check(uri)
     except OAuthError as error:
         raise UsageError(error.description) from error

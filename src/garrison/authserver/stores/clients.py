@@ -20,6 +20,11 @@ async def save_client(store: Store, client: Client, secret_hash: str | None) -> 
                 scope=scope.render(client.scope),
                 redirect_uris=list(client.redirect_uris),
                 resources=list(client.resources),
+                introspects=list(client.introspects),
+                jwks=client.jwks,
+                jwks_uri=client.jwks_uri,
+                source=client.source,
+                fresh_until=client.fresh_until,
                 disabled=client.disabled,
                 created_at=client.created_at,
             )
@@ -69,6 +74,11 @@ def _client(row: Any) -> Client:
         scope=scope.parse(row.scope),
         redirect_uris=tuple(row.redirect_uris),
         resources=tuple(row.resources),
+        introspects=tuple(row.introspects),
+        jwks=row.jwks,
+        jwks_uri=row.jwks_uri,
+        source=row.source,
+        fresh_until=row.fresh_until,
         disabled=row.disabled,
         created_at=row.created_at,
     )

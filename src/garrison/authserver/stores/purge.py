@@ -3,7 +3,15 @@
 import sqlalchemy as sa
 
 from garrison.authserver.stores.store import Store
-from garrison.authserver.stores.tables import attempts, codes, families, refresh_tokens, sessions
+from garrison.authserver.stores.tables import (
+    attempts,
+    codes,
+    families,
+    refresh_tokens,
+    revoked_tokens,
+    sessions,
+    used_assertions,
+)
 
 BATCH = 500
 KEPT = 86_400
@@ -19,6 +27,8 @@ async def purge(store: Store, now: float, batch: int = BATCH) -> int:
         (families, families.c.expires_at < now - KEPT),
         (sessions, sessions.c.expires_at < now),
         (attempts, attempts.c.forgotten_at < now),
+        (revoked_tokens, revoked_tokens.c.expires_at < now),
+        (used_assertions, used_assertions.c.expires_at < now),
     ):
         key = next(iter(table.primary_key))
         doomed = sa.select(key).where(expired).limit(batch)
