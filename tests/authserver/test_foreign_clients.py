@@ -1,10 +1,18 @@
 """Clients that others wrote get through the whole flow: Authlib's, and the MCP SDK's two."""
 
+import time
+
 import httpx2
 import pytest
 from authlib.integrations.httpx_client import AsyncOAuth2Client  # type: ignore[import-untyped]  # Authlib has no types
+from authlib.oauth2.rfc7523 import PrivateKeyJWT  # type: ignore[import-untyped]
+from joserfc.jwk import RSAKey
 from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
-from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuthProvider
+from mcp.client.auth.extensions.client_credentials import (
+    ClientCredentialsOAuthProvider,
+    PrivateKeyJWTOAuthProvider,
+    SignedJWTParameters,
+)
 from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 from pydantic import AnyUrl
 from starlette.applications import Starlette
@@ -13,8 +21,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from garrison.authserver.admin import NewClient
-from garrison.oauth import challenge, pkce, resource_metadata
+from garrison.oauth import challenge, jwks, pkce, resource_metadata
 from garrison.oauth.errors import InvalidToken
+from garrison.oauth.jwks import SigningKey
 from tests.authserver.world import CALLBACK, ISSUER, RESOURCE, World, query_of
 
 
@@ -75,6 +84,47 @@ async def test_the_mcp_sdks_client_credentials_provider_calls(world: World) -> N
     )
     async with _network(world, provider) as http:
         assert (await http.get(RESOURCE)).json() == {"subject": client.client_id}
+
+
+async def test_the_mcp_sdks_private_key_jwt_provider_calls(world: World) -> None:
+    key = jwks.new_signing_key()
+    client = await world.client(method="private_key_jwt", jwks=jwks.public_set([key]))
+    world.time = time.time()
+    signed = SignedJWTParameters(
+        issuer=client.client_id, subject=client.client_id, signing_key=_pem(key), lifetime_seconds=300
+    )
+    provider = PrivateKeyJWTOAuthProvider(
+        RESOURCE,
+        Storage(client),
+        client.client_id,
+        signed.create_assertion_provider(),
+        scope="customer:read",
+        issuer=ISSUER,
+    )
+    async with _network(world, provider) as http:
+        assert (await http.get(RESOURCE)).json() == {"subject": client.client_id}
+
+
+async def test_authlibs_private_key_jwt_gets_a_token(world: World) -> None:
+    """Told to name the issuer as the audience, and to sign for five minutes rather than its hour."""
+    key = jwks.new_signing_key()
+    client = await world.client(method="private_key_jwt", jwks=jwks.public_set([key]))
+    async with AsyncOAuth2Client(
+        client.client_id,
+        _pem(key),
+        token_endpoint_auth_method="private_key_jwt",
+        transport=httpx2.ASGITransport(app=world.app),
+    ) as foreign:
+        world.time = time.time()
+        claims = {"exp": int(world.time) + 250}
+        foreign.register_client_auth_method(PrivateKeyJWT(ISSUER, claims=claims))
+        token = await foreign.fetch_token(f"{ISSUER}/token", grant_type="client_credentials", resource=RESOURCE)
+        assert world.read(token["access_token"]).client_id == client.client_id
+
+
+def _pem(key: SigningKey) -> str:
+    assert isinstance(key.private, RSAKey)
+    return key.private.as_pem(private=True).decode()
 
 
 async def _decided(world: World, url: str) -> str:

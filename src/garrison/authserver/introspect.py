@@ -1,4 +1,4 @@
-"""Token introspection (RFC 7662): whether a token stands at this moment, told to those whom it concerns, and no one else.
+"""Token introspection (RFC 7662): whether a token stands at this moment, told to those whom it concerns alone.
 
 An access token is told of to the resource server that it is for (a client registered with `introspects`); a refresh
 token to the client that owns it, never to a resource server, which could take it for an access token (§4).

@@ -5,7 +5,7 @@ from starlette.responses import JSONResponse, Response
 from garrison.authserver.context import Exchange
 from garrison.authserver.records import METHODS
 from garrison.authserver.token import GRANTS
-from garrison.oauth import jwks, pkce
+from garrison.oauth import client_assertion, jwks, pkce
 
 _FRESH = {"Cache-Control": "public, max-age=300"}
 
@@ -24,6 +24,9 @@ async def endpoint(exchange: Exchange) -> Response:
         "response_modes_supported": ["query"],
         "grant_types_supported": list(GRANTS),
         "token_endpoint_auth_methods_supported": list(METHODS),
+        "token_endpoint_auth_signing_alg_values_supported": list(client_assertion.ALGORITHMS),
+        "revocation_endpoint_auth_signing_alg_values_supported": list(client_assertion.ALGORITHMS),
+        "introspection_endpoint_auth_signing_alg_values_supported": list(client_assertion.ALGORITHMS),
         "revocation_endpoint_auth_methods_supported": list(METHODS),
         "introspection_endpoint_auth_methods_supported": [method for method in METHODS if method != "none"],
         "code_challenge_methods_supported": [pkce.METHOD],

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-Method = Literal["client_secret_basic", "client_secret_post", "none"]
+Method = Literal["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]
 """How a client authenticates at /token (RFC 7591 §2, token_endpoint_auth_method): each client by exactly one."""
 
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -47,6 +47,10 @@ class Client:
     @property
     def confidential(self) -> bool:
         return self.method != "none"
+
+    @property
+    def has_secret(self) -> bool:
+        return self.method in ("client_secret_basic", "client_secret_post")
 
     @property
     def vouched_for(self) -> bool:

@@ -7,12 +7,14 @@ from typing import cast
 
 from garrison.authserver.passwords import MAX_LENGTH
 from garrison.authserver.records import CLIENT_PREFIX, GRANT_TYPES, METHODS, Client, Method
-from garrison.base.errors import UsageError
-from garrison.oauth import redirect_uri, resource
+from garrison.base.errors import FetchError, UsageError
+from garrison.base.fetch import check_url
+from garrison.oauth import client_assertion, redirect_uri, resource
 from garrison.oauth import scope as scope_rfc6749
-from garrison.oauth.errors import InvalidScope, OAuthError
+from garrison.oauth.errors import InvalidClientMetadata, InvalidScope, OAuthError
 
 MAX_NAME = 100
+MAX_URL = 2048
 MIN_PASSWORD = 12
 _USERNAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
 
@@ -30,7 +32,7 @@ def method(chosen: str, *, public: bool) -> Method:
     if chosen not in METHODS or chosen == "none":
         raise UsageError(
             f"{chosen} is no way for a client to authenticate",
-            "client_secret_basic or client_secret_post; a client without a secret is public.",
+            "client_secret_basic, client_secret_post or private_key_jwt; a client without a secret is public.",
         )
     return cast("Method", chosen)
 
@@ -63,13 +65,35 @@ def check_client(client: Client) -> None:
         raise UsageError("refresh_token comes with authorization_code alone (RFC 6749 section 4.4.3)")
     if "client_credentials" in client.grants and not client.confidential:
         raise UsageError("client_credentials is for confidential clients only (RFC 6749 section 4.4)")
+    if (client.method == "private_key_jwt") != (client.jwks is not None or bool(client.jwks_uri)):
+        raise UsageError("jwks or jwks_uri comes with the method private_key_jwt, and with no other")
+    if client.jwks is not None and client.jwks_uri:
+        raise UsageError("jwks and jwks_uri go not together (RFC 7591 section 2)")
     try:
+        if client.jwks is not None:
+            client_assertion.check_jwks(client.jwks)
+        if client.jwks_uri:
+            check_jwks_uri(client.jwks_uri)
         for uri in client.redirect_uris:
             redirect_uri.check_registrable(uri)
         for uri in (*client.resources, *client.introspects):
             resource.check(uri)
     except OAuthError as error:
         raise UsageError(error.description) from error
+
+
+def check_jwks_uri(uri: str) -> None:
+    """https, even on loopback: whoever could change the keys on their way could be the client.
+
+    Raises:
+        InvalidClientMetadata: it isn't an address that can be fetched.
+    """
+    try:
+        parts = check_url(uri)
+    except FetchError as error:
+        raise InvalidClientMetadata("jwks_uri is not an https address") from error
+    if parts.scheme != "https" or "#" in uri or len(uri) > MAX_URL:
+        raise InvalidClientMetadata("jwks_uri is not an https address")
 
 
 def password(chosen: str | None) -> str:
