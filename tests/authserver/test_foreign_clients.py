@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from garrison.authserver.admin import NewClient
+from garrison.base.events import Kind
 from garrison.oauth import challenge, jwks, pkce, resource_metadata
 from garrison.oauth.errors import InvalidToken
 from garrison.oauth.jwks import SigningKey
@@ -58,20 +59,13 @@ async def test_authlib_signs_in_refreshes_and_revokes(world: World, method: str)
 async def test_the_mcp_sdks_client_discovers_signs_in_and_calls(world: World) -> None:
     await world.user()
     client = await world.client(public=True)
-    answers: list[str] = []
-
-    async def redirect(url: str) -> None:
-        answers.append(await _decided(world, url))
-
-    async def callback() -> AuthorizationCodeResult:
-        return AuthorizationCodeResult(**httpx2.URL(answers[-1]).params)
-
+    browser = Browser(world)
     provider = OAuthClientProvider(
         RESOURCE,
         OAuthClientMetadata(redirect_uris=[AnyUrl(CALLBACK)], scope="customer:read"),
         Storage(client),
-        redirect_handler=redirect,
-        callback_handler=callback,
+        redirect_handler=browser.redirect,
+        callback_handler=browser.callback,
     )
     async with _network(world, provider) as http:
         assert (await http.get(RESOURCE)).json() == {"subject": "alice"}
@@ -122,6 +116,26 @@ async def test_authlibs_private_key_jwt_gets_a_token(world: World) -> None:
         assert world.read(token["access_token"]).client_id == client.client_id
 
 
+@pytest.mark.parametrize("redirect", ["https://app.example/sdk", "http://127.0.0.1:3030/callback"])
+async def test_the_mcp_sdks_client_is_known_by_its_metadata_document(world: World, redirect: str) -> None:
+    await world.user()
+    url = "https://app.example/mcp-client.json"
+    metadata = OAuthClientMetadata(redirect_uris=[AnyUrl(redirect)], token_endpoint_auth_method="none")
+    world.web.publish(url, {**metadata.model_dump(mode="json", exclude_none=True), "client_id": url})
+    browser = Browser(world)
+    provider = OAuthClientProvider(
+        RESOURCE,
+        metadata,
+        Storage(None),
+        redirect_handler=browser.redirect,
+        callback_handler=browser.callback,
+        client_metadata_url=url,
+    )
+    async with _network(world, provider) as http:
+        assert (await http.get(RESOURCE)).json() == {"subject": "alice"}
+    assert world.events.of(Kind.TOKEN_ISSUED)[0].client_id == url
+
+
 def _pem(key: SigningKey) -> str:
     assert isinstance(key.private, RSAKey)
     return key.private.as_pem(private=True).decode()
@@ -139,11 +153,26 @@ async def _decided(world: World, url: str) -> str:
     return str(response.headers["location"])
 
 
-class Storage:
-    """The SDK's token storage, in memory, for a client that is registered already."""
+class Browser:
+    """Alice's, as the SDK's two handlers of it."""
 
-    def __init__(self, client: NewClient) -> None:
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.answer = ""
+
+    async def redirect(self, url: str) -> None:
+        self.answer = await _decided(self.world, url)
+
+    async def callback(self) -> AuthorizationCodeResult:
+        return AuthorizationCodeResult(**httpx2.URL(self.answer).params)
+
+
+class Storage:
+    """The SDK's token storage, in memory; for a client that is registered already, unless that is None."""
+
+    def __init__(self, client: NewClient | None) -> None:
         self.client = client
+        self.registered: OAuthClientInformationFull | None = None
         self.tokens: OAuthToken | None = None
 
     async def get_tokens(self) -> OAuthToken | None:
@@ -153,6 +182,8 @@ class Storage:
         self.tokens = tokens
 
     async def get_client_info(self) -> OAuthClientInformationFull | None:
+        if self.client is None:
+            return self.registered
         return OAuthClientInformationFull(
             client_id=self.client.client_id,
             client_secret=self.client.client_secret,
@@ -161,7 +192,7 @@ class Storage:
         )
 
     async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
-        """Nothing to remember: the client was registered by the operator."""
+        self.registered = client_info
 
 
 def _network(world: World, auth: httpx2.Auth) -> httpx2.AsyncClient:

@@ -117,8 +117,9 @@ class World:
         return self.time
 
     async def another_app(self, **changes: Any) -> Starlette:
-        """A second replica on the same database."""
-        app = create_app(self.changed(**changes), events=self.events, clock=self.now, fetcher=self.web)
+        """A second replica on the same database; `fetcher` may be another one than our own network."""
+        fetcher = changes.pop("fetcher", self.web)
+        app = create_app(self.changed(**changes), events=self.events, clock=self.now, fetcher=fetcher)
         await self.stack.enter_async_context(app.router.lifespan_context(app))
         return app
 

@@ -4,15 +4,14 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from garrison.authserver import seal
+from garrison.authserver import client_documents, seal
 from garrison.authserver.context import Exchange
 from garrison.authserver.forms import Parameters
 from garrison.authserver.records import Client, Method
 from garrison.authserver.stores.assertions import use_assertion
-from garrison.authserver.stores.clients import find_client
 from garrison.oauth import client_assertion, signed_jwt
 from garrison.oauth.basic import parse_basic
-from garrison.oauth.errors import InvalidClient, InvalidRequest, InvalidToken
+from garrison.oauth.errors import InvalidClient, InvalidClientMetadata, InvalidRequest, InvalidToken
 
 _NO_SECRET = seal.hashed(seal.new_secret())
 """What a secret is compared with where there is none: nothing matches it."""
@@ -37,7 +36,10 @@ async def authenticate(exchange: Exchange, form: Parameters) -> Client:
         InvalidRequest: two methods at once (§2.3).
     """
     credentials = presented(exchange, form)
-    found = await find_client(exchange.store, credentials.client_id)
+    try:
+        found = await client_documents.find(exchange, credentials.client_id)
+    except InvalidClientMetadata as error:
+        raise InvalidClient(error.description, detail=error.detail) from error
     client, secret_hash = found or (None, None)
     right = seal.same_mac(seal.hashed(credentials.client_secret), secret_hash or _NO_SECRET)
     by_key = client is not None and client.method == credentials.method == "private_key_jwt"

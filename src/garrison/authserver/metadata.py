@@ -30,6 +30,7 @@ async def endpoint(exchange: Exchange) -> Response:
         "revocation_endpoint_auth_methods_supported": list(METHODS),
         "introspection_endpoint_auth_methods_supported": [method for method in METHODS if method != "none"],
         "code_challenge_methods_supported": [pkce.METHOD],
+        "client_id_metadata_document_supported": settings.client_documents,
         "authorization_response_iss_parameter_supported": True,
         "protected_resources": sorted(settings.resources),
     }

@@ -7,23 +7,20 @@ from typing import cast
 
 from garrison.authserver.passwords import MAX_LENGTH
 from garrison.authserver.records import CLIENT_PREFIX, GRANT_TYPES, METHODS, Client, Method
-from garrison.base.errors import FetchError, UsageError
-from garrison.base.fetch import check_url
-from garrison.oauth import client_assertion, redirect_uri, resource
+from garrison.base.errors import UsageError
+from garrison.oauth import client_assertion, client_metadata, redirect_uri, resource
 from garrison.oauth import scope as scope_rfc6749
-from garrison.oauth.errors import InvalidClientMetadata, InvalidScope, OAuthError
+from garrison.oauth.errors import InvalidScope, OAuthError
 
-MAX_NAME = 100
-MAX_URL = 2048
 MIN_PASSWORD = 12
 _USERNAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
 
 
 def name(text: str) -> str:
-    """Printable, because a name that reorders or hides text on the consent page speaks for somebody else."""
-    if not 1 <= len(text) <= MAX_NAME or not text.isprintable() or text != text.strip():
-        raise UsageError(f"a client's name is 1 to {MAX_NAME} printable characters")
-    return text
+    try:
+        return client_metadata.check_name(text)
+    except OAuthError as error:
+        raise UsageError(error.description) from error
 
 
 def method(chosen: str, *, public: bool) -> Method:
@@ -35,6 +32,13 @@ def method(chosen: str, *, public: bool) -> Method:
             "client_secret_basic, client_secret_post or private_key_jwt; a client without a secret is public.",
         )
     return cast("Method", chosen)
+
+
+def as_method(chosen: str) -> Method:
+    """One of RFC 7591's words for it, that was checked before."""
+    if chosen not in METHODS:
+        raise UsageError(f"{chosen} is no way for a client to authenticate")
+    return chosen
 
 
 def grants(names: Iterable[str]) -> frozenset[str]:
@@ -73,27 +77,13 @@ def check_client(client: Client) -> None:
         if client.jwks is not None:
             client_assertion.check_jwks(client.jwks)
         if client.jwks_uri:
-            check_jwks_uri(client.jwks_uri)
+            client_metadata.check_jwks_uri(client.jwks_uri)
         for uri in client.redirect_uris:
             redirect_uri.check_registrable(uri)
         for uri in (*client.resources, *client.introspects):
             resource.check(uri)
     except OAuthError as error:
         raise UsageError(error.description) from error
-
-
-def check_jwks_uri(uri: str) -> None:
-    """https, even on loopback: whoever could change the keys on their way could be the client.
-
-    Raises:
-        InvalidClientMetadata: it isn't an address that can be fetched.
-    """
-    try:
-        parts = check_url(uri)
-    except FetchError as error:
-        raise InvalidClientMetadata("jwks_uri is not an https address") from error
-    if parts.scheme != "https" or "#" in uri or len(uri) > MAX_URL:
-        raise InvalidClientMetadata("jwks_uri is not an https address")
 
 
 def password(chosen: str | None) -> str:
