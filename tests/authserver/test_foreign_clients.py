@@ -25,7 +25,7 @@ from garrison.base.events import Kind
 from garrison.oauth import challenge, jwks, pkce, resource_metadata
 from garrison.oauth.errors import InvalidToken
 from garrison.oauth.jwks import SigningKey
-from tests.authserver.world import CALLBACK, ISSUER, RESOURCE, World, query_of
+from tests.authserver.world import CALLBACK, ISSUER, RESOURCE, Make, World, query_of
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post", "none"])
@@ -134,6 +134,23 @@ async def test_the_mcp_sdks_client_is_known_by_its_metadata_document(world: Worl
     async with _network(world, provider) as http:
         assert (await http.get(RESOURCE)).json() == {"subject": "alice"}
     assert world.events.of(Kind.TOKEN_ISSUED)[0].client_id == url
+
+
+async def test_the_mcp_sdks_client_registers_itself(make_world: Make) -> None:
+    world = await make_world(registration=True)
+    await world.user()
+    browser, storage = Browser(world), Storage(None)
+    provider = OAuthClientProvider(
+        RESOURCE,
+        OAuthClientMetadata(redirect_uris=[AnyUrl("http://127.0.0.1:3030/callback")], client_name="SDK"),
+        storage,
+        redirect_handler=browser.redirect,
+        callback_handler=browser.callback,
+    )
+    async with _network(world, provider) as http:
+        assert (await http.get(RESOURCE)).json() == {"subject": "alice"}
+    assert storage.registered
+    assert world.events.of(Kind.TOKEN_ISSUED)[0].client_id == storage.registered.client_id
 
 
 def _pem(key: SigningKey) -> str:

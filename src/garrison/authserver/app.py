@@ -19,7 +19,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from garrison.authserver import authorize, consent, errors, introspect, login, logout, metadata, pages, revoke, token
+from garrison.authserver import (
+    authorize,
+    consent,
+    errors,
+    introspect,
+    login,
+    logout,
+    metadata,
+    pages,
+    register,
+    revoke,
+    token,
+)
 from garrison.authserver.client_keys import ClientKeys
 from garrison.authserver.context import Exchange, Server
 from garrison.authserver.passwords import Passwords
@@ -60,6 +72,7 @@ ROUTES = (
     Row("/token", "POST", token.endpoint, cors=True),
     Row("/revoke", "POST", revoke.endpoint, cors=True),
     Row("/introspect", "POST", introspect.endpoint),
+    Row("/register", "POST", register.endpoint),
     Row("/jwks", "GET", metadata.key_set, cors=True),
     Row("/healthz", "GET", metadata.health),
 )

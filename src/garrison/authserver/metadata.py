@@ -34,6 +34,8 @@ async def endpoint(exchange: Exchange) -> Response:
         "authorization_response_iss_parameter_supported": True,
         "protected_resources": sorted(settings.resources),
     }
+    if settings.registration:
+        document["registration_endpoint"] = settings.url("/register")
     return JSONResponse(document, headers=_FRESH)
 
 

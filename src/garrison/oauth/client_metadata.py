@@ -121,7 +121,7 @@ def _checked(metadata: Any, methods: frozenset[str], default_method: str) -> Cli
         raise InvalidClientMetadata("grant_types must have authorization_code")
     jwks, jwks_uri = _keys(metadata, method)
     return ClientMetadata(
-        name=check_name(metadata["client_name"]) if metadata.get("client_name") else "",
+        name="" if metadata.get("client_name") in (None, "") else check_name(metadata["client_name"]),
         method=method,
         grants=grants,
         scope=_scope(metadata),
