@@ -20,6 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from garrison.authserver import (
+    account,
     authorize,
     consent,
     errors,
@@ -68,6 +69,7 @@ ROUTES = (
     Row("/login", "GET POST", login.endpoint, errors.as_page),
     Row("/consent", "GET POST", consent.endpoint, errors.as_page),
     Row("/logout", "GET POST", logout.endpoint, errors.as_page),
+    Row(account.PATH, "GET POST", account.endpoint, errors.as_page),
     Row("/style.css", "GET", pages.style),
     Row("/token", "POST", token.endpoint, cors=True),
     Row("/revoke", "POST", revoke.endpoint, cors=True),

@@ -151,7 +151,6 @@ def _code(exchange: Exchange, question: Question, key: str) -> Code:
 
 def _page(exchange: Exchange, question: Question) -> Response:
     request, browser = question.request, cookies.read(exchange) or ""
-    descriptions = exchange.settings.scope_descriptions
     return pages.page(
         exchange,
         "consent.html",
@@ -161,12 +160,12 @@ def _page(exchange: Exchange, question: Question) -> Response:
         sign_out_csrf=cookies.form_token(exchange, browser, "logout"),
         username=question.session.user.username,
         client=question.client,
-        client_host=urlsplit(question.client.client_id).netloc if question.client.source == "document" else "",
+        client_host=pages.client_host(question.client.client_id) if question.client.source == "document" else "",
         remember=_can_be_remembered(question),
         redirect_host=pages.redirect_host(request.redirect_uri),
         loopback=redirect_uri.is_loopback(request.redirect_uri),
         resource=request.resource,
-        scopes=[(name, descriptions.get(name, "")) for name in sorted(question.scopes)],
+        scopes=pages.described(exchange, question.scopes),
     )
 
 

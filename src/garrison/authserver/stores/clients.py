@@ -29,7 +29,7 @@ async def put_document_client(store: Store, client: Client, *, same_identity: Ca
         known = (await connection.execute(clients.select().where(mine).with_for_update())).one()
         values = {name: value for name, value in _values(client).items() if name not in ("disabled", "created_at")}
         await connection.execute(clients.update().where(mine).values(**values))
-        if not same_identity(_client(known)):
+        if not same_identity(as_client(known)):
             await connection.execute(consents.delete().where(consents.c.client_id == client.client_id))
 
 
@@ -65,13 +65,13 @@ async def find_client(store: Store, client_id: str) -> tuple[Client, str | None]
     """The client, disabled or not, and the hash of its secret if it has one."""
     async with store.read() as connection:
         row = (await connection.execute(clients.select().where(clients.c.client_id == client_id))).one_or_none()
-    return (_client(row), row.secret_hash) if row else None
+    return (as_client(row), row.secret_hash) if row else None
 
 
 async def all_clients(store: Store) -> list[Client]:
     async with store.read() as connection:
         rows = await connection.execute(clients.select().order_by(clients.c.created_at, clients.c.client_id))
-    return [_client(row) for row in rows]
+    return [as_client(row) for row in rows]
 
 
 async def set_client_secret(store: Store, client_id: str, secret_hash: str) -> bool:
@@ -95,7 +95,7 @@ async def _update(store: Store, client_id: str, **values: Any) -> bool:
     return result.rowcount == 1
 
 
-def _client(row: Any) -> Client:
+def as_client(row: Any) -> Client:
     return Client(
         client_id=row.client_id,
         name=row.name,
