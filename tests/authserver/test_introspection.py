@@ -9,9 +9,10 @@ import pytest
 from garrison.authserver import admin
 from garrison.authserver.stores.access_tokens import revoke_access_token
 from garrison.authserver.stores.purge import purge
+from garrison.authserver.stores.tables import users
 from garrison.base.errors import UsageError
 from garrison.base.events import Kind
-from garrison.oauth import jwks
+from garrison.oauth import client_assertion, jwks
 from tests.authserver.world import CHEAP, ISSUER, RESOURCE, Forms, World
 
 INACTIVE = {"active": False}
@@ -220,6 +221,47 @@ async def test_44_signing_out_ends_access_tokens(world: World) -> None:
         page = await browser.get("/logout")
         await browser.post("/logout", data=Forms(page.text).fields("/logout"))
     assert await asked(world, server, token) == INACTIVE
+
+
+async def test_44_a_disabled_users_tokens_are_inactive_however_they_came_to_be_disabled(world: World) -> None:
+    await world.user()
+    client, server = await world.client(), await resource_server(world)
+    body = await world.tokens(client)
+    async with world.store.write() as connection:
+        await connection.execute(users.update().values(disabled=True))
+    assert await asked(world, server, body["access_token"]) == INACTIVE
+    assert await asked(world, client, body["refresh_token"]) == INACTIVE
+
+
+async def test_46_an_expired_or_revoked_refresh_token_is_inactive(world: World) -> None:
+    await world.user()
+    client = await world.client()
+    for end in (_revoke_refresh_token, None):
+        body = await world.tokens(client)
+        if end:
+            await end(world, client, body)
+        else:
+            world.time += world.settings.refresh_idle_lifetime
+        assert await asked(world, client, body["refresh_token"]) == INACTIVE
+
+
+async def test_50_what_is_asked_about_and_what_proves_a_client_is_in_no_event(world: World) -> None:
+    await world.user()
+    client, server = await world.client(), await resource_server(world)
+    body = await world.tokens(client)
+    for token in (body["access_token"], body["refresh_token"]):
+        await post(world, "/introspect", server, token=token)
+        await post(world, "/revoke", server, token=token)
+        await post(world, "/revoke", client, token=token)
+    async with world.browser() as http:
+        for path in ("/introspect", "/revoke"):
+            form = {"token": body["access_token"], "client_assertion": body["access_token"]}
+            await http.post(path, data={**form, "client_assertion_type": client_assertion.TYPE})
+    told = repr(world.events.events)
+    assert len(world.events.of(Kind.CLIENT_REFUSED)) == 2
+    for secret in (body["access_token"], body["refresh_token"], client.client_secret, server.client_secret):
+        assert secret
+        assert secret not in told
 
 
 async def test_44_a_clients_own_token_ends_with_the_client(world: World) -> None:
