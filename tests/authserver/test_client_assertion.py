@@ -226,7 +226,9 @@ async def test_33_a_client_with_a_key_can_use_nothing_else(world: World) -> None
 
 async def test_33_a_key_serves_no_client_of_another_method(world: World) -> None:
     secret, public = await world.client(), await world.client(public=True)
-    assert refused(await post(world, assertion(world, secret)))
+    response = await post(world, assertion(world, secret))
+    assert refused(response)
+    assert "registered" not in response.json()["error_description"], "who has proven nothing is told nothing"
     response = await post(world, assertion(world, public), grant_type="refresh_token", refresh_token="x")
     assert refused(response)
     assert "registered for none" in response.json()["error_description"]
@@ -316,6 +318,8 @@ async def test_an_assertions_key_is_kept_until_it_may_be_forgotten(world: World)
         {"jwks": {"keys": []}},
         {"jwks": {"keys": [{"kty": "oct", "k": "AAAA"}]}},
         {"jwks": {"keys": [json.loads(jwks.dump_private([KEY]))["keys"][0]]}},
+        {"jwks": {"keys": [KEY.public(), json.loads(jwks.dump_private([RSA]))["keys"][0]]}},
+        {"jwks": {"keys": [KEY.public(), {"kty": "oct", "k": "AAAA"}]}},
         {"jwks": {"keys": [{"kty": "other"}]}},
         {"jwks": {"keys": [KEY.public()] * 21}},
         {"jwks": []},

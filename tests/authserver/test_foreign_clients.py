@@ -56,6 +56,21 @@ async def test_authlib_signs_in_refreshes_and_revokes(world: World, method: str)
         assert revoked.status_code == 200
 
 
+async def test_authlib_asks_about_a_token_as_a_resource_server_and_its_client_revokes_it(world: World) -> None:
+    client, server = await world.client(), await world.client(introspects=[RESOURCE])
+    network = httpx2.ASGITransport(app=world.app)
+    async with (
+        AsyncOAuth2Client(client.client_id, client.client_secret, transport=network) as caller,
+        AsyncOAuth2Client(server.client_id, server.client_secret, transport=network) as resource_server,
+    ):
+        token = (await caller.fetch_token(f"{ISSUER}/token", grant_type="client_credentials"))["access_token"]
+        told = (await resource_server.introspect_token(f"{ISSUER}/introspect", token=token)).json()
+        assert (told["active"], told["client_id"], told["aud"]) == (True, client.client_id, RESOURCE)
+        assert (await caller.revoke_token(f"{ISSUER}/revoke", token=token)).status_code == 200
+        told = (await resource_server.introspect_token(f"{ISSUER}/introspect", token=token)).json()
+        assert told == {"active": False}
+
+
 async def test_the_mcp_sdks_client_discovers_signs_in_and_calls(world: World) -> None:
     await world.user()
     client = await world.client(public=True)
