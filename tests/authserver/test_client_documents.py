@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from starlette.routing import Route
 from garrison.authserver import admin
 from garrison.authserver.client_documents import PREFIX
 from garrison.authserver.records import Client
-from garrison.authserver.stores.clients import find_client, save_client
+from garrison.authserver.stores.clients import find_client, put_document_client, save_client
 from garrison.authserver.stores.purge import KEPT, purge
 from garrison.authserver.stores.users import remember_consent, remembered_consent
 from garrison.base.errors import UsageError
@@ -536,6 +537,16 @@ async def test_a_disabled_client_stays_disabled_whatever_its_document_says(world
     assert len(world.web.asked) == 1
     await admin.disable_client(world.store, URL, disabled=False)
     assert (await authorize(world)).status_code == 303
+
+
+async def test_a_client_that_is_disabled_while_its_document_is_fetched_stays_disabled(world: World) -> None:
+    world.web.publish(URL, document())
+    await authorize(world)
+    (known, _) = await find_client(world.store, URL) or (known_by().client, None)
+    await admin.disable_client(world.store, URL)
+    late = replace(known, name="Late", disabled=False, created_at=0)
+    await put_document_client(world.store, late, same_identity=lambda _: True)
+    assert await find_client(world.store, URL) == (replace(known, name="Late", disabled=True), None)
 
 
 async def test_a_document_that_can_not_be_recorded_makes_no_client(world: World) -> None:

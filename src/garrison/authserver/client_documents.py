@@ -6,7 +6,6 @@ nobody: the next request tries anew, within what one address may cost us (backof
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from garrison.authserver import backoff, freshness
 from garrison.authserver.context import Exchange
@@ -111,8 +110,7 @@ async def _put(exchange: Exchange, client: Client, known: Client | None) -> None
         await exchange.record(Kind.CLIENT_ADDED, client_id=client.client_id, reason="by its metadata document")
     elif _identity(known) != _identity(client):
         await exchange.record(Kind.CLIENT_CHANGED, client_id=client.client_id, reason="by its metadata document")
-    kept = replace(client, created_at=known.created_at) if known else client
-    await put_document_client(exchange.store, kept, same_identity=lambda row: _identity(row) == _identity(client))
+    await put_document_client(exchange.store, client, same_identity=lambda row: _identity(row) == _identity(client))
 
 
 def _identity(client: Client) -> tuple[object, ...]:
