@@ -42,7 +42,14 @@ _FILE_KEYS: Mapping[str, Mapping[str, type]] = {
         "on_store_failure": str,
     },
     "network": {"trusted_proxies": list},
-    "auth": {"access_token_lifetime": int},
+    "auth": {
+        "access_token_lifetime": int,
+        "client_documents": bool,
+        "client_document_hosts": list,
+        "registration": bool,
+        "registrations_per_address": int,
+        "unproven_scope": str,
+    },
     "events": {"durability": str},
 }
 """Every table and key that garrison.toml may hold, and the type of its value; [policy] beside them has many."""
@@ -69,6 +76,11 @@ TEMPLATE = """\
 
 [auth]
 # access_token_lifetime = 900    # seconds
+# client_documents = true        # clients known by the URL of a metadata document about them (CIMD)
+# client_document_hosts = []     # the hosts that such URLs may have, "*.example.com" for all below one; [] is any
+# registration = false           # clients may register themselves (needs OAUTH_REGISTRATION_TOKEN if that is set)
+# registrations_per_address = 20 # before back-off begins
+# unproven_scope = ""            # all that clients that nobody vouches for may get; "" is whatever there is
 
 [events]
 # durability = "process"         # what a stored event survives: the end of the "process", or a "power" cut too (slower)
@@ -94,9 +106,22 @@ class TlsFiles:
 
 
 @dataclass(frozen=True)
+class OpenClients:
+    """What the authorization server takes of clients that nobody vouches for; see `AuthServerSettings`."""
+
+    client_documents: bool
+    client_document_hosts: tuple[str, ...]
+    registration: bool
+    registration_token: str | None = field(repr=False)
+    registrations_per_address: int
+    unproven_scope: frozenset[str] | None
+
+
+@dataclass(frozen=True)
 class ServerSettings:
     limits: LimitSettings
     access_token_lifetime: int
+    open_clients: OpenClients
     durability: Durability
     tls: TlsFiles | None
     log_level: str
@@ -132,6 +157,7 @@ def server_settings(home: Path, environ: Mapping[str, str]) -> ServerSettings:
     return ServerSettings(
         limits=_checked("limits", lambda: _limits(file.get("limits", {}), environ)),
         access_token_lifetime=auth.get("access_token_lifetime", 900),
+        open_clients=_open_clients(auth, environ),
         durability=_durability(file.get("events", {}).get("durability", "process")),
         tls=_tls_files(environ),
         log_level=environ.get("LOG_LEVEL", "WARNING").upper(),
@@ -148,6 +174,20 @@ def policy(home: Path) -> Policy | None:
 def policy_of_file(path: Path) -> Policy | None:
     """The policy that the file at `path` holds; None if it holds none, or isn't there. Raises `UsageError`."""
     return _policy(_read_file(path), path)
+
+
+def _open_clients(auth: Mapping[str, Any], environ: Mapping[str, str]) -> OpenClients:
+    hosts, scope = auth.get("client_document_hosts", []), auth.get("unproven_scope", "")
+    if not all(isinstance(host, str) for host in hosts):
+        raise UsageError("auth.client_document_hosts must be a list of texts")
+    return OpenClients(
+        client_documents=auth.get("client_documents", True),
+        client_document_hosts=tuple(hosts),
+        registration=auth.get("registration", False),
+        registration_token=environ.get("OAUTH_REGISTRATION_TOKEN") or None,
+        registrations_per_address=auth.get("registrations_per_address", 20),
+        unproven_scope=frozenset(scope.split()) or None,
+    )
 
 
 def client_settings(environ: Mapping[str, str]) -> ClientSettings:

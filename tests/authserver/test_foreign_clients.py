@@ -1,10 +1,18 @@
 """Clients that others wrote get through the whole flow: Authlib's, and the MCP SDK's two."""
 
+import time
+
 import httpx2
 import pytest
 from authlib.integrations.httpx_client import AsyncOAuth2Client  # type: ignore[import-untyped]  # Authlib has no types
+from authlib.oauth2.rfc7523 import PrivateKeyJWT  # type: ignore[import-untyped]
+from joserfc.jwk import RSAKey
 from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
-from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuthProvider
+from mcp.client.auth.extensions.client_credentials import (
+    ClientCredentialsOAuthProvider,
+    PrivateKeyJWTOAuthProvider,
+    SignedJWTParameters,
+)
 from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 from pydantic import AnyUrl
 from starlette.applications import Starlette
@@ -13,9 +21,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from garrison.authserver.admin import NewClient
-from garrison.oauth import challenge, pkce, resource_metadata
+from garrison.base.events import Kind
+from garrison.oauth import challenge, jwks, pkce, resource_metadata
 from garrison.oauth.errors import InvalidToken
-from tests.authserver.world import CALLBACK, ISSUER, RESOURCE, World, query_of
+from garrison.oauth.jwks import SigningKey
+from tests.authserver.world import CALLBACK, ISSUER, RESOURCE, Make, World, query_of
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post", "none"])
@@ -46,23 +56,31 @@ async def test_authlib_signs_in_refreshes_and_revokes(world: World, method: str)
         assert revoked.status_code == 200
 
 
+async def test_authlib_asks_about_a_token_as_a_resource_server_and_its_client_revokes_it(world: World) -> None:
+    client, server = await world.client(), await world.client(introspects=[RESOURCE])
+    network = httpx2.ASGITransport(app=world.app)
+    async with (
+        AsyncOAuth2Client(client.client_id, client.client_secret, transport=network) as caller,
+        AsyncOAuth2Client(server.client_id, server.client_secret, transport=network) as resource_server,
+    ):
+        token = (await caller.fetch_token(f"{ISSUER}/token", grant_type="client_credentials"))["access_token"]
+        told = (await resource_server.introspect_token(f"{ISSUER}/introspect", token=token)).json()
+        assert (told["active"], told["client_id"], told["aud"]) == (True, client.client_id, RESOURCE)
+        assert (await caller.revoke_token(f"{ISSUER}/revoke", token=token)).status_code == 200
+        told = (await resource_server.introspect_token(f"{ISSUER}/introspect", token=token)).json()
+        assert told == {"active": False}
+
+
 async def test_the_mcp_sdks_client_discovers_signs_in_and_calls(world: World) -> None:
     await world.user()
     client = await world.client(public=True)
-    answers: list[str] = []
-
-    async def redirect(url: str) -> None:
-        answers.append(await _decided(world, url))
-
-    async def callback() -> AuthorizationCodeResult:
-        return AuthorizationCodeResult(**httpx2.URL(answers[-1]).params)
-
+    browser = Browser(world)
     provider = OAuthClientProvider(
         RESOURCE,
         OAuthClientMetadata(redirect_uris=[AnyUrl(CALLBACK)], scope="customer:read"),
         Storage(client),
-        redirect_handler=redirect,
-        callback_handler=callback,
+        redirect_handler=browser.redirect,
+        callback_handler=browser.callback,
     )
     async with _network(world, provider) as http:
         assert (await http.get(RESOURCE)).json() == {"subject": "alice"}
@@ -77,6 +95,84 @@ async def test_the_mcp_sdks_client_credentials_provider_calls(world: World) -> N
         assert (await http.get(RESOURCE)).json() == {"subject": client.client_id}
 
 
+async def test_the_mcp_sdks_private_key_jwt_provider_calls(world: World) -> None:
+    key = jwks.new_signing_key()
+    client = await world.client(method="private_key_jwt", jwks=jwks.public_set([key]))
+    world.time = time.time()
+    signed = SignedJWTParameters(
+        issuer=client.client_id, subject=client.client_id, signing_key=_pem(key), lifetime_seconds=300
+    )
+    provider = PrivateKeyJWTOAuthProvider(
+        RESOURCE,
+        Storage(client),
+        client.client_id,
+        signed.create_assertion_provider(),
+        scope="customer:read",
+        issuer=ISSUER,
+    )
+    async with _network(world, provider) as http:
+        assert (await http.get(RESOURCE)).json() == {"subject": client.client_id}
+
+
+async def test_authlibs_private_key_jwt_gets_a_token(world: World) -> None:
+    """Told to name the issuer as the audience, and to sign for five minutes rather than its hour."""
+    key = jwks.new_signing_key()
+    client = await world.client(method="private_key_jwt", jwks=jwks.public_set([key]))
+    async with AsyncOAuth2Client(
+        client.client_id,
+        _pem(key),
+        token_endpoint_auth_method="private_key_jwt",
+        transport=httpx2.ASGITransport(app=world.app),
+    ) as foreign:
+        world.time = time.time()
+        claims = {"exp": int(world.time) + 250}
+        foreign.register_client_auth_method(PrivateKeyJWT(ISSUER, claims=claims))
+        token = await foreign.fetch_token(f"{ISSUER}/token", grant_type="client_credentials", resource=RESOURCE)
+        assert world.read(token["access_token"]).client_id == client.client_id
+
+
+@pytest.mark.parametrize("redirect", ["https://app.example/sdk", "http://127.0.0.1:3030/callback"])
+async def test_the_mcp_sdks_client_is_known_by_its_metadata_document(world: World, redirect: str) -> None:
+    await world.user()
+    url = "https://app.example/mcp-client.json"
+    metadata = OAuthClientMetadata(redirect_uris=[AnyUrl(redirect)], token_endpoint_auth_method="none")
+    world.web.publish(url, {**metadata.model_dump(mode="json", exclude_none=True), "client_id": url})
+    browser = Browser(world)
+    provider = OAuthClientProvider(
+        RESOURCE,
+        metadata,
+        Storage(None),
+        redirect_handler=browser.redirect,
+        callback_handler=browser.callback,
+        client_metadata_url=url,
+    )
+    async with _network(world, provider) as http:
+        assert (await http.get(RESOURCE)).json() == {"subject": "alice"}
+    assert world.events.of(Kind.TOKEN_ISSUED)[0].client_id == url
+
+
+async def test_the_mcp_sdks_client_registers_itself(make_world: Make) -> None:
+    world = await make_world(registration=True)
+    await world.user()
+    browser, storage = Browser(world), Storage(None)
+    provider = OAuthClientProvider(
+        RESOURCE,
+        OAuthClientMetadata(redirect_uris=[AnyUrl("http://127.0.0.1:3030/callback")], client_name="SDK"),
+        storage,
+        redirect_handler=browser.redirect,
+        callback_handler=browser.callback,
+    )
+    async with _network(world, provider) as http:
+        assert (await http.get(RESOURCE)).json() == {"subject": "alice"}
+    assert storage.registered
+    assert world.events.of(Kind.TOKEN_ISSUED)[0].client_id == storage.registered.client_id
+
+
+def _pem(key: SigningKey) -> str:
+    assert isinstance(key.private, RSAKey)
+    return key.private.as_pem(private=True).decode()
+
+
 async def _decided(world: World, url: str) -> str:
     """Where the browser of alice ends up who follows `url`, signs in and approves."""
     async with world.browser() as browser:
@@ -89,11 +185,26 @@ async def _decided(world: World, url: str) -> str:
     return str(response.headers["location"])
 
 
-class Storage:
-    """The SDK's token storage, in memory, for a client that is registered already."""
+class Browser:
+    """Alice's, as the SDK's two handlers of it."""
 
-    def __init__(self, client: NewClient) -> None:
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.answer = ""
+
+    async def redirect(self, url: str) -> None:
+        self.answer = await _decided(self.world, url)
+
+    async def callback(self) -> AuthorizationCodeResult:
+        return AuthorizationCodeResult(**httpx2.URL(self.answer).params)
+
+
+class Storage:
+    """The SDK's token storage, in memory; for a client that is registered already, unless that is None."""
+
+    def __init__(self, client: NewClient | None) -> None:
         self.client = client
+        self.registered: OAuthClientInformationFull | None = None
         self.tokens: OAuthToken | None = None
 
     async def get_tokens(self) -> OAuthToken | None:
@@ -103,6 +214,8 @@ class Storage:
         self.tokens = tokens
 
     async def get_client_info(self) -> OAuthClientInformationFull | None:
+        if self.client is None:
+            return self.registered
         return OAuthClientInformationFull(
             client_id=self.client.client_id,
             client_secret=self.client.client_secret,
@@ -111,7 +224,7 @@ class Storage:
         )
 
     async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
-        """Nothing to remember: the client was registered by the operator."""
+        self.registered = client_info
 
 
 def _network(world: World, auth: httpx2.Auth) -> httpx2.AsyncClient:

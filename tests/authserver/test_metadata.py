@@ -20,7 +20,13 @@ async def test_01_every_advertised_endpoint_is_there(make_world: Make) -> None:
     world = await make_world(issuer="https://auth.example/tenant")
     async with world.browser() as http:
         document = (await http.get("/.well-known/oauth-authorization-server/tenant")).json()
-        for name in ("authorization_endpoint", "token_endpoint", "revocation_endpoint", "jwks_uri"):
+        for name in (
+            "authorization_endpoint",
+            "token_endpoint",
+            "revocation_endpoint",
+            "introspection_endpoint",
+            "jwks_uri",
+        ):
             assert document[name].startswith("https://auth.example/tenant/")
             assert (await http.get(document[name])).status_code != 404, name
 
@@ -34,7 +40,7 @@ async def test_02_only_what_works_is_advertised(world: World) -> None:
     assert document["scopes_supported"] == ["customer:read", "security:read", "ticket:create"]
     assert document["protected_resources"] == [RESOURCE]
     assert document["authorization_response_iss_parameter_supported"] is True
-    assert not {"introspection_endpoint", "registration_endpoint", "userinfo_endpoint"} & document.keys()
+    assert not {"registration_endpoint", "userinfo_endpoint"} & document.keys()
 
 
 async def test_03_the_issuer_never_comes_from_a_header(world: World) -> None:

@@ -296,16 +296,12 @@ async def test_45_a_revocation_happens_even_if_it_can_not_be_recorded_and_says_s
     assert not await alive(world, client, token)
 
 
-async def test_45_an_unknown_token_is_200_and_an_access_token_is_said_not_to_be_revocable(world: World) -> None:
-    await world.user()
+async def test_45_an_unknown_token_is_200_and_a_missing_one_an_error(world: World) -> None:
     client = await world.client()
-    body = await world.tokens(client)
     async with world.browser() as http:
         auth = (client.client_id, client.client_secret or "")
         assert (await http.post("/revoke", data={"token": "unknown"}, auth=auth)).status_code == 200
-        response = await http.post("/revoke", data={"token": body["access_token"]}, auth=auth)
         assert (await http.post("/revoke", data={}, auth=auth)).json()["error"] == "invalid_request"
-    assert (response.status_code, response.json()["error"]) == (400, "unsupported_token_type")
 
 
 async def test_a_refresh_that_can_not_be_recorded_does_not_happen_and_can_be_tried_again(make_world: Make) -> None:

@@ -1,5 +1,6 @@
 """A whole authorization server for a test: the real application over a real SQLite file, driven over ASGI."""
 
+import json
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -14,8 +15,9 @@ from garrison.authserver import admin
 from garrison.authserver.app import create_app
 from garrison.authserver.settings import AuthServerSettings, PasswordCost
 from garrison.authserver.stores.store import Store
-from garrison.base.errors import EventStoreError
+from garrison.base.errors import EventStoreError, FetchError
 from garrison.base.events import Event, Kind
+from garrison.base.fetch import MAX_BYTES, Fetched, Fetcher
 from garrison.oauth import access_token, jwks, pkce
 
 ISSUER = "https://auth.example"
@@ -47,6 +49,29 @@ class Recorder:
 
     def of(self, kind: Kind) -> list[Event]:
         return [event for event in self.events if event.kind is kind]
+
+
+class Web(Fetcher):
+    """The network beyond: documents by their URL, and what was asked for; everything else fails."""
+
+    def __init__(self) -> None:
+        self.pages: dict[str, Fetched] = {}
+        self.asked: list[str] = []
+
+    def publish(self, url: str, document: Any, *, status: int = 200, **headers: str) -> None:
+        fields = {"content-type": "application/json", **{n.replace("_", "-"): v for n, v in headers.items()}}
+        self.pages[url] = Fetched(status, fields, json.dumps(document).encode())
+
+    async def get(self, url: str, *, max_bytes: int = MAX_BYTES) -> Fetched:
+        self.asked.append(url)
+        if url not in self.pages:
+            raise FetchError(f"{url} did not answer")
+        if len(self.pages[url].body) > max_bytes:
+            raise FetchError(f"{url} answered more than {max_bytes} bytes")
+        return self.pages[url]
+
+    async def aclose(self) -> None:
+        """Nothing was opened."""
 
 
 class Forms(HTMLParser):
@@ -86,13 +111,15 @@ class World:
     time: float = START
     events: Recorder = field(default_factory=Recorder)
     verifier: str = "v" * 43
+    web: Web = field(default_factory=Web)
 
     def now(self) -> float:
         return self.time
 
     async def another_app(self, **changes: Any) -> Starlette:
-        """A second replica on the same database."""
-        app = create_app(self.changed(**changes), events=self.events, clock=self.now)
+        """A second replica on the same database; `fetcher` may be another one than our own network."""
+        fetcher = changes.pop("fetcher", self.web)
+        app = create_app(self.changed(**changes), events=self.events, clock=self.now, fetcher=fetcher)
         await self.stack.enter_async_context(app.router.lifespan_context(app))
         return app
 

@@ -281,3 +281,20 @@ def test_a_policy_that_is_not_understood_is_refused_wherever_the_file_is_read(tm
         policy(tmp_path)
     with pytest.raises(UsageError, match="policy"):
         server_settings(tmp_path, {})
+
+
+def test_what_unproven_clients_may_do_is_set_in_the_file_and_the_token_in_the_environment(tmp_path: Path) -> None:
+    defaults = server_settings(tmp_path, {}).open_clients
+    assert (defaults.client_documents, defaults.registration, defaults.unproven_scope) == (True, False, None)
+    (tmp_path / "garrison.toml").write_text(
+        '[auth]\nregistration = true\nclient_document_hosts = ["*.example.com"]\nunproven_scope = "a:b c:d"\n'
+    )
+    chosen = server_settings(tmp_path, {"OAUTH_REGISTRATION_TOKEN": "t0ken"}).open_clients
+    assert chosen.registration
+    assert chosen.client_document_hosts == ("*.example.com",)
+    assert chosen.unproven_scope == frozenset({"a:b", "c:d"})
+    assert chosen.registration_token == "t0ken"
+    assert "t0ken" not in repr(chosen)
+    (tmp_path / "garrison.toml").write_text("[auth]\nclient_document_hosts = [1]\n")
+    with pytest.raises(UsageError):
+        server_settings(tmp_path, {})

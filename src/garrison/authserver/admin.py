@@ -4,8 +4,9 @@ Everything that comes in is checked; what is wrong is a `UsageError`. Secrets ar
 hashes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from garrison.authserver import registration, seal
 from garrison.authserver.passwords import hash_password
@@ -40,7 +41,7 @@ _NOBODY = NullSink()
 
 @dataclass(frozen=True)
 class NewClient:
-    """A client and its secret, which nobody can be told again; None for a public client."""
+    """A client and its secret, which nobody can be told again; None for a client that needs none."""
 
     client_id: str
     client_secret: str | None = field(repr=False)
@@ -62,7 +63,10 @@ async def add_client(
     scope: str,
     redirect_uris: Iterable[str] = (),
     resources: Iterable[str] = (),
+    introspects: Iterable[str] = (),
     method: str = "client_secret_basic",
+    jwks: Mapping[str, Any] | None = None,
+    jwks_uri: str = "",
     public: bool = False,
     events: EventSink = _NOBODY,
     clock: Clock = system_clock,
@@ -76,7 +80,10 @@ async def add_client(
         scope: all that it may ever get, space-separated.
         redirect_uris: where codes may be sent; required for authorization_code.
         resources: what it may get tokens for; none means every resource that the server knows.
+        introspects: the resources that it is the resource server of, whose access tokens it may ask about (RFC 7662).
         method: the one way in which it authenticates.
+        jwks: its public keys (RFC 7517), for the method private_key_jwt …
+        jwks_uri: … or their https address.
         public: it can't keep a secret, and gets none (method `none`).
         events: where to say so.
         clock: the time.
@@ -92,11 +99,14 @@ async def add_client(
         scope=registration.scope(scope),
         redirect_uris=tuple(redirect_uris),
         resources=tuple(resources),
+        introspects=tuple(introspects),
+        jwks=jwks,
+        jwks_uri=jwks_uri,
         disabled=False,
         created_at=clock(),
     )
     registration.check_client(client)
-    secret = seal.new_secret() if client.confidential else None
+    secret = seal.new_secret() if client.has_secret else None
     await _tell(events, clock, Kind.CLIENT_ADDED, client.client_id, client_id=client.client_id)
     await clients.save_client(store, client, seal.hashed(secret) if secret else None)
     return NewClient(client.client_id, secret, client)
@@ -116,8 +126,8 @@ async def show_client(store: Store, client_id: str) -> Client:
 async def rotate_client_secret(store: Store, client_id: str) -> NewClient:
     """A new secret; the old one is worth nothing from now on."""
     client = await show_client(store, client_id)
-    if not client.confidential:
-        raise UsageError(f"{client_id} is a public client and has no secret")
+    if not client.has_secret:
+        raise UsageError(f"{client_id} authenticates by {client.method} and has no secret")
     secret = seal.new_secret()
     await clients.set_client_secret(store, client_id, seal.hashed(secret))
     return NewClient(client_id, secret, client)

@@ -19,7 +19,21 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from garrison.authserver import authorize, consent, errors, login, logout, metadata, pages, revoke, token
+from garrison.authserver import (
+    account,
+    authorize,
+    consent,
+    errors,
+    introspect,
+    login,
+    logout,
+    metadata,
+    pages,
+    register,
+    revoke,
+    token,
+)
+from garrison.authserver.client_keys import ClientKeys
 from garrison.authserver.context import Exchange, Server
 from garrison.authserver.passwords import Passwords
 from garrison.authserver.settings import AuthServerSettings
@@ -27,12 +41,16 @@ from garrison.authserver.stores.purge import purge
 from garrison.authserver.stores.store import Store, StoreUnavailableError
 from garrison.base.clock import Clock, system_clock
 from garrison.base.events import EventSink, new_correlation_id
+from garrison.base.fetch import Fetcher
 from garrison.base.peers import Peers
 from garrison.oauth.errors import OAuthError
 from garrison.oauth.server_metadata import well_known_paths
 
 PURGE_INTERVAL = 60
 """Seconds between two looks for expired rows."""
+
+FETCH_TIMEOUT = 5.0
+"""Seconds for a document that a client names by its URL."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +69,40 @@ ROUTES = (
     Row("/login", "GET POST", login.endpoint, errors.as_page),
     Row("/consent", "GET POST", consent.endpoint, errors.as_page),
     Row("/logout", "GET POST", logout.endpoint, errors.as_page),
+    Row(account.PATH, "GET POST", account.endpoint, errors.as_page),
     Row("/style.css", "GET", pages.style),
     Row("/token", "POST", token.endpoint, cors=True),
     Row("/revoke", "POST", revoke.endpoint, cors=True),
+    Row("/introspect", "POST", introspect.endpoint),
+    Row("/register", "POST", register.endpoint),
     Row("/jwks", "GET", metadata.key_set, cors=True),
     Row("/healthz", "GET", metadata.health),
 )
 """Below the issuer's path; the well-known documents are where the issuer's name puts them (RFC 8414 §3.1)."""
 
 
-def create_app(settings: AuthServerSettings, *, events: EventSink, clock: Clock = system_clock) -> Starlette:
-    """The application; its database is opened and closed by its lifespan."""
-    server = Server(settings, Store(settings.database_url), events, clock, Passwords(settings.password_cost))
+def create_app(
+    settings: AuthServerSettings,
+    *,
+    events: EventSink,
+    clock: Clock = system_clock,
+    fetcher: Fetcher | None = None,
+) -> Starlette:
+    """The application; its database is opened and closed by its lifespan.
+
+    `fetcher` gets what clients name by a URL: their keys, and their metadata documents. It is closed with the
+    application; without one it goes to public addresses alone.
+    """
+    fetcher = fetcher or Fetcher(timeout=FETCH_TIMEOUT)
+    server = Server(
+        settings=settings,
+        store=Store(settings.database_url),
+        events=events,
+        clock=clock,
+        passwords=Passwords(settings.password_cost),
+        fetcher=fetcher,
+        client_keys=ClientKeys(fetcher, clock),
+    )
     well_known = [Row(path, "GET", metadata.endpoint, cors=True) for path in well_known_paths(settings.issuer)]
     app = Starlette(
         routes=[
@@ -142,6 +182,7 @@ def _lifespan(server: Server) -> Callable[[Starlette], AbstractAsyncContextManag
             with suppress(asyncio.CancelledError):
                 await purging
             await server.store.close()
+            await server.fetcher.aclose()
 
     return lifespan
 

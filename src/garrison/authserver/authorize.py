@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 
 from starlette.responses import Response
 
-from garrison.authserver import forms, granting
+from garrison.authserver import client_documents, forms, granting
 from garrison.authserver.authorization_response import AuthorizationRequest, failure, to_page
 from garrison.authserver.context import Exchange
 from garrison.authserver.records import Client
 from garrison.authserver.settings import AuthServerSettings
-from garrison.authserver.stores.clients import find_client
 from garrison.base.events import Kind
 from garrison.oauth import pkce, redirect_uri, scope
 from garrison.oauth.errors import (
+    InvalidClientMetadata,
     InvalidRequest,
     InvalidScope,
     OAuthError,
@@ -44,7 +44,7 @@ async def endpoint(exchange: Exchange) -> Response:
         client = await _known_client(exchange, parameters)
         draft = Draft(exchange.settings, parameters, client, _registered_redirect_uri(client, parameters))
     except OAuthError as error:
-        await exchange.note(Kind.CLIENT_REFUSED, reason=error.description)
+        await exchange.note(Kind.CLIENT_REFUSED, reason=error.description, detail=error.detail or None)
         raise
     try:
         for check in CHECKS:
@@ -116,7 +116,10 @@ async def _parameters(exchange: Exchange) -> forms.Parameters:
 async def _known_client(exchange: Exchange, parameters: forms.Parameters) -> Client:
     if "client_id" in parameters.repeated:
         raise InvalidRequest("client_id came more than once")
-    found = await find_client(exchange.store, forms.required(parameters, "client_id"))
+    try:
+        found = await client_documents.find(exchange, forms.required(parameters, "client_id"))
+    except InvalidClientMetadata as error:
+        raise InvalidRequest(error.description, detail=error.detail) from error
     if found is None or found[0].disabled:
         raise InvalidRequest("the application that sent you here is not registered (client_id)")
     return found[0]
@@ -153,6 +156,6 @@ def _refused(exchange: Exchange, draft: Draft, error: OAuthError) -> Response:
     (RFC 9700 §4.11.2).
     """
     request = _request(draft)
-    if draft.client.confidential:
+    if draft.client.vouched_for:
         return failure(exchange, request, error)
     return to_page(exchange, "/consent", request=replace(request, error=error.as_json()).sealed(exchange))

@@ -2,16 +2,37 @@
 long as the one before, up to a quarter of an hour; an hour without an attempt and all is forgotten.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
+from math import ceil
 
 from garrison.authserver import seal
+from garrison.authserver.context import Exchange
 from garrison.authserver.settings import AuthServerSettings
 from garrison.authserver.stores.attempts import Pause, charge_attempt, forgive_attempt
 from garrison.authserver.stores.store import Store
 from garrison.base.peers import stranger_unit
+from garrison.oauth.errors import TemporarilyUnavailable
 
 LONGEST_PAUSE = 900.0
 MEMORY = 3600.0
+
+
+class TooManyAttempts(TemporarilyUnavailable):
+    status = 429
+
+    def __init__(self, wait: float) -> None:
+        super().__init__("too many requests of this kind from this address; try again later")
+        self.headers = {"Retry-After": str(ceil(wait))}
+
+
+@dataclass
+class Costs:
+    """What happened inside `by_address`; `forgiven` if it shall cost nothing after all."""
+
+    forgiven: bool = False
 
 
 def pause(free: int, failures: int) -> float:
@@ -42,3 +63,23 @@ def account_key(settings: AuthServerSettings, username: str) -> str:
 
 def _address_key(settings: AuthServerSettings, address: str) -> str:
     return seal.mac(settings.secret, "back-off by address", stranger_unit(address))
+
+
+@asynccontextmanager
+async def by_address(exchange: Exchange, what: str, free: int) -> AsyncIterator[Costs]:
+    """A block that the peer's address pays for: `free` times it costs nothing, then each waits twice as long.
+
+    Raises:
+        TooManyAttempts: it must wait.
+    """
+    costs = Costs()
+    if not exchange.address:
+        yield costs
+        return
+    key = seal.mac(exchange.settings.secret, f"back-off by address: {what}", stranger_unit(exchange.address))
+    wait = await charge_attempt(exchange.store, {key: partial(pause, free)}, now=exchange.now, memory=MEMORY)
+    if wait > 0:
+        raise TooManyAttempts(wait)
+    yield costs
+    if costs.forgiven:
+        await forgive_attempt(exchange.store, reduced=key)

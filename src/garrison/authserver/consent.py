@@ -1,6 +1,7 @@
 """Consent: the user sees who wants what and where the answer goes, and decides (RFC 6749 §10.12, RFC 9700 §4.16)."""
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from starlette.responses import Response
 
@@ -57,7 +58,7 @@ async def _question(exchange: Exchange, sealed: str, request: AuthorizationReque
 
 
 async def _ask(exchange: Exchange, question: Question) -> Response:
-    if question.client.confidential and not question.request.ask:
+    if _can_be_remembered(question) and not question.request.ask:
         remembered = await remembered_consent(
             exchange.store,
             username=question.session.user.username,
@@ -69,12 +70,23 @@ async def _ask(exchange: Exchange, question: Question) -> Response:
     return _page(exchange, question)
 
 
+def _can_be_remembered(question: Question) -> bool:
+    """Only of a client that can be told from another (RFC 6819 §5.2.3.2): by its secret or key, or by its own host, if
+    both its document and its redirect are there. Any program of that name could have asked else.
+    """
+    client = question.client
+    if client.confidential:
+        return True
+    redirect, document = urlsplit(question.request.redirect_uri), urlsplit(client.client_id)
+    return client.source == "document" and redirect.scheme == "https" and redirect.netloc == document.netloc
+
+
 async def _decide(exchange: Exchange, question: Question, form: forms.Parameters) -> Response:
     # The token covers the scope too: what is granted is what was on the page.
     cookies.check_form_token(exchange, forms.required(form, "csrf"), *_form(question))
     if form.get("decision") != APPROVE:
         return await _refuse(exchange, question, "the user refused")
-    if question.client.confidential and "remember" in form:
+    if _can_be_remembered(question) and "remember" in form:
         await remember_consent(
             exchange.store,
             username=question.session.user.username,
@@ -139,7 +151,6 @@ def _code(exchange: Exchange, question: Question, key: str) -> Code:
 
 def _page(exchange: Exchange, question: Question) -> Response:
     request, browser = question.request, cookies.read(exchange) or ""
-    descriptions = exchange.settings.scope_descriptions
     return pages.page(
         exchange,
         "consent.html",
@@ -149,10 +160,12 @@ def _page(exchange: Exchange, question: Question) -> Response:
         sign_out_csrf=cookies.form_token(exchange, browser, "logout"),
         username=question.session.user.username,
         client=question.client,
+        client_host=pages.client_host(question.client.client_id) if question.client.source == "document" else "",
+        remember=_can_be_remembered(question),
         redirect_host=pages.redirect_host(request.redirect_uri),
         loopback=redirect_uri.is_loopback(request.redirect_uri),
         resource=request.resource,
-        scopes=[(name, descriptions.get(name, "")) for name in sorted(question.scopes)],
+        scopes=pages.described(exchange, question.scopes),
     )
 
 

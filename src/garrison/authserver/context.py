@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from garrison.authserver.client_keys import ClientKeys
 from garrison.authserver.passwords import Passwords
 from garrison.authserver.settings import AuthServerSettings
 from garrison.authserver.stores.store import Store
 from garrison.base.clock import Clock
 from garrison.base.errors import EventStoreError
 from garrison.base.events import Event, EventSink, Kind, Scalar, emit
+from garrison.base.fetch import Fetcher
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +26,8 @@ class Server:
     events: EventSink
     clock: Clock
     passwords: Passwords
+    fetcher: Fetcher
+    client_keys: ClientKeys
 
 
 @dataclass(frozen=True)

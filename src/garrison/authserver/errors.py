@@ -16,7 +16,7 @@ from garrison.authserver.context import Exchange
 from garrison.authserver.stores.store import StoreUnavailableError
 from garrison.base.errors import EventStoreError
 from garrison.oauth import challenge
-from garrison.oauth.errors import InvalidRequest, OAuthError, ServerError, TemporarilyUnavailable
+from garrison.oauth.errors import InvalidRequest, InvalidToken, OAuthError, ServerError, TemporarilyUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,8 @@ def as_oauth_error(error: Exception, correlation_id: str) -> OAuthError:
 def as_json(exchange: Exchange, error: OAuthError) -> Response:
     headers = dict(error.headers)
     if error.status == 401:  # noqa: PLR2004 - RFC 9110 §11.6.1 asks for the challenge with it
-        headers["WWW-Authenticate"] = challenge.render("Basic", realm=exchange.settings.issuer)
+        scheme = "Bearer" if isinstance(error, InvalidToken) else "Basic"
+        headers["WWW-Authenticate"] = challenge.render(scheme, realm=exchange.settings.issuer)
     return JSONResponse(error.as_json(), status_code=error.status, headers=headers)
 
 

@@ -1,7 +1,9 @@
 """Parameters of a query or a form (RFC 6749 §3.1, §3.2 and appendix B): each at most once, empty ones as if absent."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import parse_qsl
 
 import anyio
@@ -10,6 +12,7 @@ from starlette.requests import Request
 from garrison.oauth.errors import InvalidRequest
 
 FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
 FORM_SECONDS = 15
 MAX_PARAMETERS = 50
 
@@ -51,17 +54,34 @@ async def read_form(request: Request, max_bytes: int) -> Parameters:
         InvalidRequest: it isn't a form, can't be parsed, is longer than `max_bytes`, of which no more is read, or took
             too long to come.
     """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
-        raise InvalidRequest(f"the body must be {FORM}")
+    return parse(await _read(request, FORM, max_bytes))
+
+
+async def read_json(request: Request, max_bytes: int) -> Any:
+    """The JSON of a POST body.
+
+    Raises:
+        InvalidRequest: as `read_form`.
+    """
+    body = await _read(request, JSON, max_bytes)
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest("the body is not JSON") from error
+
+
+async def _read(request: Request, media_type: str, max_bytes: int) -> bytes:
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != media_type:
+        raise InvalidRequest(f"the body must be {media_type}")
     body = bytearray()
     with anyio.move_on_after(FORM_SECONDS) as patience:
         async for chunk in request.stream():
             body += chunk
             if len(body) > max_bytes:
-                raise FormTooLarge(f"the form is longer than {max_bytes} bytes")
+                raise FormTooLarge(f"the body is longer than {max_bytes} bytes")
     if patience.cancelled_caught:
-        raise FormTooSlow(f"the form took longer than {FORM_SECONDS} seconds")
-    return parse(bytes(body))
+        raise FormTooSlow(f"the body took longer than {FORM_SECONDS} seconds")
+    return bytes(body)
 
 
 def required(form: Mapping[str, str], name: str) -> str:

@@ -4,7 +4,7 @@ from garrison.authserver.records import Client, User
 from garrison.authserver.settings import AuthServerSettings
 from garrison.oauth import resource as resource_rfc8707
 from garrison.oauth import scope as scope_rfc6749
-from garrison.oauth.errors import InvalidScope, InvalidTarget
+from garrison.oauth.errors import InvalidClientMetadata, InvalidScope, InvalidTarget
 
 OFFLINE_ACCESS = "offline_access"
 """OpenID Connect's word for a refresh token. Which clients get one is registered, so asking adds and takes nothing."""
@@ -42,6 +42,20 @@ def ceiling(settings: AuthServerSettings, client: Client, resource: str, user: U
     """All that `client` can get at `resource`, of `user` if there is one. A foreign resource's scopes aren't known."""
     scopes = client.scope & settings.resources.get(resource, client.scope)
     return scopes & user.scope if user else scopes
+
+
+def open_scope(settings: AuthServerSettings, wanted: frozenset[str] | None) -> frozenset[str]:
+    """What a client that nobody vouches for can ever get, of what it wants (None: all).
+
+    Raises:
+        InvalidClientMetadata: that is nothing.
+    """
+    known: frozenset[str] = frozenset().union(*settings.resources.values())
+    possible = known if settings.unproven_scope is None else known & settings.unproven_scope
+    scopes = possible if wanted is None else possible & wanted
+    if not scopes:
+        raise InvalidClientMetadata("nothing of this scope can be granted to such a client")
+    return scopes
 
 
 def asked_for(scope: str | None) -> frozenset[str]:

@@ -57,6 +57,7 @@ async def response(exchange: Exchange, grant: Grant) -> Response:
         now=exchange.now,
         lifetime=settings.access_token_lifetime,
         jti=grant.jti,
+        grant_id=grant.family,
     )
     body = {
         "access_token": await anyio.to_thread.run_sync(sign),

@@ -4,8 +4,8 @@ from math import ceil
 
 from starlette.responses import Response
 
-from garrison.authserver import authorization_response, backoff, cookies, forms, pages, seal
-from garrison.authserver.authorization_response import to_page
+from garrison.authserver import account, authorization_response, backoff, cookies, forms, pages, seal
+from garrison.authserver.authorization_response import AuthorizationRequest, to_page
 from garrison.authserver.context import Exchange
 from garrison.authserver.records import User
 from garrison.authserver.stores.clients import find_client
@@ -22,18 +22,18 @@ async def endpoint(exchange: Exchange) -> Response:
 
 
 async def _ask(exchange: Exchange) -> Response:
-    sealed = forms.required(forms.parse(exchange.request.scope["query_string"]), "request")
+    sealed = forms.parse(exchange.request.scope["query_string"]).get("request", "")
     if await cookies.session(exchange):
-        return to_page(exchange, "/consent", request=sealed)
+        return _onward(exchange, sealed)
     return await _page(exchange, sealed)
 
 
 async def _sign_in(exchange: Exchange) -> Response:
     form = await forms.read_form(exchange.request, exchange.settings.max_form_bytes)
     form.check_unrepeated()
-    sealed = forms.required(form, "request")
+    sealed = form.get("request", "")
     cookies.check_form_token(exchange, forms.required(form, "csrf"), "login", sealed)
-    authorization_response.unseal(exchange, sealed)
+    _request(exchange, sealed)
     username = form.get("username", "").strip().lower()
     found = await find_user(exchange.store, username)
     wait = await backoff.charge(
@@ -46,6 +46,15 @@ async def _sign_in(exchange: Exchange) -> Response:
         await _failed(exchange, username, found, "wrong password" if found else "unknown user")
         return await _page(exchange, sealed, username=username, error=_WRONG, status=403)
     return await _signed_in(exchange, username, sealed)
+
+
+def _request(exchange: Exchange, sealed: str) -> AuthorizationRequest | None:
+    """What the user signs in for; None if it is for their own page. Raises `InvalidRequest` if it is too old."""
+    return authorization_response.unseal(exchange, sealed) if sealed else None
+
+
+def _onward(exchange: Exchange, sealed: str) -> Response:
+    return to_page(exchange, "/consent", request=sealed) if sealed else to_page(exchange, account.PATH)
 
 
 async def _password_is_right(exchange: Exchange, found: tuple[User, str] | None, password: str) -> bool:
@@ -65,7 +74,7 @@ async def _signed_in(exchange: Exchange, username: str, sealed: str) -> Response
         now=exchange.now,
         expires_at=exchange.now + exchange.settings.session_lifetime,
     )
-    response = to_page(exchange, "/consent", request=sealed)
+    response = _onward(exchange, sealed)
     cookies.write(exchange, response, value)
     return response
 
@@ -79,15 +88,15 @@ async def _failed(exchange: Exchange, username: str, found: tuple[User, str] | N
 async def _page(
     exchange: Exchange, sealed: str, *, username: str = "", error: str = "", status: int = 200, wait: int = 0
 ) -> Response:
-    request = authorization_response.unseal(exchange, sealed)
-    found = await find_client(exchange.store, request.client_id)
+    request = _request(exchange, sealed)
+    found = await find_client(exchange.store, request.client_id) if request else None
     browser = cookies.read(exchange) or seal.new_secret()
     response = pages.page(
         exchange,
         "login.html",
         status=status,
         headers={"Retry-After": str(wait)} if wait else {},
-        redirect_uri=request.redirect_uri,
+        redirect_uri=request.redirect_uri if request else None,
         client=found[0].name if found else "",
         username=username,
         request=sealed,

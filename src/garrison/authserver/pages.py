@@ -59,6 +59,16 @@ def _source(redirect_uri: str) -> str:
     return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}"
 
 
+def client_host(client_id: str) -> str:
+    """The host of a client whose client_id is the URL of its metadata document."""
+    return urlsplit(client_id).netloc
+
+
+def described(exchange: Exchange, scopes: frozenset[str]) -> list[tuple[str, str]]:
+    """Each scope with what it allows in plain words, if anybody has said so."""
+    return [(name, exchange.settings.scope_descriptions.get(name, "")) for name in sorted(scopes)]
+
+
 def redirect_host(redirect_uri: str) -> str:
     """Where a redirect goes, for people: its host, or the whole private scheme."""
     parts = urlsplit(redirect_uri)

@@ -1,16 +1,19 @@
-"""Token revocation (RFC 7009): a client ends its own grant by the refresh token."""
+"""Token revocation (RFC 7009): a client ends an access token of its own, or by a refresh token the whole grant.
+
+Who verifies access tokens alone, without asking /introspect, learns nothing of it: there they live until they expire.
+"""
 
 from starlette.responses import Response
 
-from garrison.authserver import client_auth, seal
+from garrison.authserver import client_auth, own_tokens, seal
 from garrison.authserver.context import Exchange
 from garrison.authserver.forms import read_form, required
 from garrison.authserver.records import Client
+from garrison.authserver.stores.access_tokens import revoke_access_token
 from garrison.authserver.stores.families import revoke_family
 from garrison.authserver.stores.refresh_tokens import find_refresh_token
 from garrison.base.events import Kind
-from garrison.oauth.access_token import peek_issuer
-from garrison.oauth.errors import InvalidClient, InvalidGrant, UnsupportedTokenType
+from garrison.oauth.errors import InvalidClient, InvalidGrant
 
 
 async def endpoint(exchange: Exchange) -> Response:
@@ -26,11 +29,10 @@ async def endpoint(exchange: Exchange) -> Response:
 
 
 async def _revoke(exchange: Exchange, client: Client, value: str) -> None:
-    """An unknown token is as good as revoked (§2.2); an access token can't be, its resources ask nobody about it."""
+    """An unknown token is as good as revoked (§2.2)."""
     token = await find_refresh_token(exchange.store, seal.hashed(value))
     if token is None:
-        if peek_issuer(value) == exchange.settings.issuer:
-            raise UnsupportedTokenType("access tokens can't be revoked, they expire; revoke the refresh token")
+        await _revoke_access_token(exchange, client, value)
         return
     if token.family.client_id != client.client_id:
         raise InvalidGrant("the token was issued to another client")
@@ -41,4 +43,20 @@ async def _revoke(exchange: Exchange, client: Client, value: str) -> None:
             client_id=client.client_id,
             reason="by its client",
             family=token.family.id,
+        )
+
+
+async def _revoke_access_token(exchange: Exchange, client: Client, value: str) -> None:
+    token = own_tokens.unexpired(exchange, value)
+    if token is None:
+        return
+    if token.client_id != client.client_id:
+        raise InvalidGrant("the token was issued to another client")
+    if await revoke_access_token(exchange.store, token.jti, token.expires_at):
+        await exchange.record(
+            Kind.TOKEN_REVOKED,
+            subject=token.subject,
+            client_id=client.client_id,
+            reason="by its client",
+            jti=token.jti,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:  # joserfc costs 150 ms, and `garrison --help` reads settings
     from garrison.oauth.jwks import SigningKey
 
 MIN_SECRET = 32
+_HOST = re.compile(r"(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)+")
 MAX_ACCESS_TOKEN_LIFETIME = 3600
 MAX_CODE_LIFETIME = 60
 MAX_REFRESH_GRACE = 60
@@ -52,6 +54,12 @@ class AuthServerSettings:
         free_failures_per_account, free_failures_per_address: wrong passwords before back-off begins.
         trusted_proxies: addresses or networks of the proxies whose X-Forwarded-For or Forwarded is believed.
         max_form_bytes: the longest form that is read.
+        client_documents: whether a client may be known by the URL of a metadata document about it (CIMD).
+        client_document_hosts: the hosts that such URLs may have, `*.` before one for all below it; empty means any.
+        registration: whether clients may register themselves at /register (RFC 7591).
+        registration_token: what they must show to do so (the initial access token), if anything.
+        registrations_per_address: registrations from one address before back-off begins.
+        unproven_scope: all that clients that nobody vouches for may get; None means whatever the resources know.
     """
 
     issuer: str
@@ -72,6 +80,12 @@ class AuthServerSettings:
     free_failures_per_address: int = 20
     trusted_proxies: Sequence[str] = ()
     max_form_bytes: int = 16_384
+    client_documents: bool = True
+    client_document_hosts: Sequence[str] = ()
+    registration: bool = False
+    registration_token: str | None = field(default=None, repr=False)
+    registrations_per_address: int = 20
+    unproven_scope: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         _check_issuer(self.issuer)
@@ -85,6 +99,10 @@ class AuthServerSettings:
         _check_range("code_lifetime", self.code_lifetime, 1, MAX_CODE_LIFETIME)
         _check_range("refresh_grace", self.refresh_grace, 0, MAX_REFRESH_GRACE)
         Peers(self.trusted_proxies)
+        for host in self.client_document_hosts:
+            _check_host(host)
+        if self.registration_token is not None and len(self.registration_token) < MIN_SECRET:
+            raise UsageError(f"registration_token is shorter than {MIN_SECRET} characters")
 
     @property
     def path(self) -> str:
@@ -113,3 +131,8 @@ def _check_issuer(issuer: str) -> None:
 def _check_range(name: str, value: int, least: int, most: int) -> None:
     if not least <= value <= most:
         raise UsageError(f"{name} must be from {least} to {most} seconds, not {value}")
+
+
+def _check_host(host: str) -> None:
+    if not _HOST.fullmatch(host):
+        raise UsageError(f"client_document_hosts: {host} is neither a host in lower case nor *. and a domain")

@@ -41,6 +41,7 @@ class Kind(StrEnum):
     CONSENT_GIVEN = "consent.given"
     CONSENT_REFUSED = "consent.refused"
     CLIENT_ADDED = "client.added"
+    CLIENT_CHANGED = "client.changed"
     USER_ADDED = "user.added"
     # the process
     SERVER_STARTED = "server.started"
@@ -62,6 +63,7 @@ SEVERITIES: Mapping[Kind, Severity] = {
     Kind.TOKEN_REFUSED: Severity.WARNING,
     Kind.TOKEN_REUSED: Severity.ERROR,
     Kind.CLIENT_REFUSED: Severity.WARNING,
+    Kind.CLIENT_CHANGED: Severity.WARNING,
     Kind.LOGIN_FAILED: Severity.WARNING,
     Kind.LIMIT_STORE_DOWN: Severity.ERROR,
 }

@@ -1,9 +1,11 @@
 """`garrison auth serve`, `garrison auth client …`, `garrison auth user …`."""
 
 import argparse
+import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from garrison.cli._common import add_home, add_json, note, print_json, print_table, run_async
@@ -54,8 +56,20 @@ def _client_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add.add_argument("--public", action="store_true", help="a client that can't keep a secret: none is made")
     add.add_argument(
-        "--auth-method", choices=("client_secret_basic", "client_secret_post"), default="client_secret_basic"
+        "--introspects",
+        action="append",
+        default=[],
+        metavar="URI",
+        help="a resource that the client is the server of, whose tokens it may ask about; repeatable",
     )
+    add.add_argument(
+        "--auth-method",
+        choices=("client_secret_basic", "client_secret_post", "private_key_jwt"),
+        default="client_secret_basic",
+    )
+    keys = add.add_mutually_exclusive_group()
+    keys.add_argument("--jwks", metavar="FILE", help="the client's public keys (JWK Set), for private_key_jwt")
+    keys.add_argument("--jwks-uri", default="", metavar="URL", help="the https address of the client's public keys")
     remove = verbs.add_parser("remove", help="remove a client, and all it was granted", allow_abbrev=False)
     remove.add_argument("client_id", metavar="CLIENT_ID")
     for verb in (add, verbs.add_parser("list", help="list the clients", allow_abbrev=False), remove):
@@ -130,6 +144,9 @@ async def _add_client(args: argparse.Namespace) -> None:
             scope=args.scope,
             redirect_uris=args.redirect_uri,
             resources=args.resource,
+            introspects=args.introspects,
+            jwks=_read_jwks(args.jwks) if args.jwks else None,
+            jwks_uri=args.jwks_uri,
             method=args.auth_method,
             public=args.public,
             events=events,
@@ -142,6 +159,15 @@ async def _add_client(args: argparse.Namespace) -> None:
     if made.client_secret is not None:
         print(f"client_secret  {made.client_secret}")
         note("the secret is shown this once; only its hash is kept")
+
+
+def _read_jwks(path: str) -> Any:
+    from garrison.base.errors import UsageError
+
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} is no JWK Set: {error}") from error
 
 
 async def _list_clients(args: argparse.Namespace) -> None:
@@ -204,10 +230,12 @@ def _removed(args: argparse.Namespace, kind: str, name: str) -> None:
 
 
 def _client(client: "Client") -> dict[str, Any]:
-    """A client in the words of RFC 7591 §2."""
+    """A client in the words of RFC 7591 §2; what is empty for most is left out."""
     from garrison.oauth import scope
 
+    keys = {"jwks": client.jwks, "jwks_uri": client.jwks_uri, "introspects": list(client.introspects)}
     return {
+        **{name: value for name, value in keys.items() if value},
         "client_name": client.name,
         "token_endpoint_auth_method": client.method,
         "grant_types": sorted(client.grants),

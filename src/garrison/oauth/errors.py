@@ -1,9 +1,10 @@
-"""The OAuth error codes that travel (RFC 6749 §4.1.2.1 and §5.2, RFC 6750 §3.1, RFC 7009 §2.2.1, RFC 8707 §2, OpenID).
+"""The OAuth error codes that travel (RFC 6749 §4.1.2.1 and §5.2, RFC 6750 §3.1, RFC 7009 §2.2.1, RFC 7591 §3.2.2,
+RFC 8707 §2, OpenID).
 
 OAuthError
 ├── InvalidRequest, InvalidClient, InvalidGrant, UnauthorizedClient, UnsupportedGrantType, InvalidScope,
 │   InvalidTarget, AccessDenied, UnsupportedResponseType, ServerError, TemporarilyUnavailable,
-│   UnsupportedTokenType, LoginRequired, ConsentRequired
+│   UnsupportedTokenType, LoginRequired, ConsentRequired, InvalidRedirectUri, InvalidClientMetadata
 ├── InvalidToken            a bearer token that is no good
 │   └── UnknownKey          … because its key is not (yet) known: worth one look at the issuer's keys
 └── InsufficientScope       a good token that may not do this
@@ -95,6 +96,14 @@ class LoginRequired(OAuthError):
 
 class ConsentRequired(OAuthError):
     error = "consent_required"
+
+
+class InvalidRedirectUri(OAuthError):
+    error = "invalid_redirect_uri"
+
+
+class InvalidClientMetadata(OAuthError):
+    error = "invalid_client_metadata"
 
 
 class InvalidToken(OAuthError):

@@ -78,16 +78,27 @@ def by_kid(document: Any) -> dict[str, dict[str, Any]]:
     Skipped (§5 lets a reader ignore what it does not understand): keys without a kid, of symmetric type, not for
     signatures, or carrying private members. Empty if the document is no key set at all.
     """
+    return {jwk["kid"]: jwk for jwk in usable(document) if _usable(jwk)}
+
+
+def usable(document: Any) -> list[dict[str, Any]]:
+    """The same keys, and those without a kid too."""
     keys = document.get("keys") if isinstance(document, dict) else None
-    if not isinstance(keys, list):
-        return {}
-    return {jwk["kid"]: jwk for jwk in keys if isinstance(jwk, dict) and _usable(jwk)}
+    return [jwk for jwk in keys if isinstance(jwk, dict) and _for_signatures(jwk)] if isinstance(keys, list) else []
+
+
+def is_secret(jwk: dict[str, Any]) -> bool:
+    """Whether `jwk` is symmetric or carries private members."""
+    return jwk.get("kty") == "oct" or bool(_PRIVATE_MEMBERS & jwk.keys())
 
 
 def _usable(jwk: dict[str, Any]) -> bool:
+    return isinstance(jwk.get("kid"), str) and _for_signatures(jwk)
+
+
+def _for_signatures(jwk: dict[str, Any]) -> bool:
     return (
-        isinstance(jwk.get("kid"), str)
-        and jwk.get("kty") in ("RSA", "EC", "OKP")  # no set: a stranger may send what can't be hashed
+        jwk.get("kty") in ("RSA", "EC", "OKP")  # no set: a stranger may send what can't be hashed
         and jwk.get("use", "sig") == "sig"
         and not _PRIVATE_MEMBERS & jwk.keys()
     )

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from garrison.oauth import scope as scope_rfc6749
+from garrison.oauth import signed_jwt
 from garrison.oauth.errors import InvalidScope, InvalidToken
 
 TYPE = "at+jwt"
 MAX_LEEWAY = 60
-_FAR_FUTURE = 1e15  # beyond it a float no longer counts seconds exactly
 _OTHERS_CLAIMS = ("nonce", "at_hash", "c_hash", "s_hash", "events")
 """What only ID tokens (OpenID Connect Core §2, §3.3.2.11) and security events such as logout tokens (RFC 8417) have."""
 _ACCESS_TOKEN_USES = ("access", "access_token")
@@ -109,12 +109,12 @@ def check_not_bound(claims: Mapping[str, Any]) -> None:
 def check_times(claims: Mapping[str, Any], now: float, leeway: int) -> None:
     """RFC 7519 §4.1.4 to §4.1.6; `leeway` in seconds, of which at most 60 count."""
     leeway = min(leeway, MAX_LEEWAY)
-    expires, not_before, issued = _seconds(claims, "exp"), claims.get("nbf", 0), claims.get("iat", 0)
+    expires, not_before, issued = signed_jwt.seconds(claims, "exp"), claims.get("nbf", 0), claims.get("iat", 0)
     if now >= expires + leeway:
         raise InvalidToken("the token has expired")
-    if not _is_number(issued):
+    if not signed_jwt.is_number(issued):
         raise InvalidToken("the token lacks a valid iat")
-    if not _is_number(not_before) or now + leeway < not_before or now + leeway < issued:
+    if not signed_jwt.is_number(not_before) or now + leeway < not_before or now + leeway < issued:
         raise InvalidToken("the token is not valid yet")
 
 
@@ -170,15 +170,3 @@ def _scopes(claims: Mapping[str, Any], shape: TokenShape) -> frozenset[str]:
         return frozenset().union(*(scope_rfc6749.parse(item) for item in values))
     except InvalidScope as error:
         raise InvalidToken("the token's scope is malformed") from error
-
-
-def _is_number(value: object) -> bool:
-    """A finite number; JSON's `true` is an int to Python, and no NumericDate."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _FAR_FUTURE
-
-
-def _seconds(claims: Mapping[str, Any], name: str) -> float:
-    value = claims.get(name)
-    if not _is_number(value):
-        raise InvalidToken(f"the token lacks a valid {name}")
-    return float(value)  # type: ignore[arg-type]  # _is_number has looked

@@ -37,10 +37,11 @@ async def charge_attempt(store: Store, pauses: Mapping[str, Pause], *, now: floa
     return 0.0
 
 
-async def forgive_attempt(store: Store, *, forgotten: str, reduced: str) -> None:
+async def forgive_attempt(store: Store, *, reduced: str, forgotten: str = "") -> None:
     """After a success: `forgotten` counts from nothing again, `reduced` loses the one charge that was no failure."""
     async with store.write() as connection:
-        await connection.execute(attempts.delete().where(attempts.c.key == forgotten))
+        if forgotten:
+            await connection.execute(attempts.delete().where(attempts.c.key == forgotten))
         await connection.execute(
             attempts.update()
             .where(attempts.c.key == reduced, attempts.c.failures > 0)

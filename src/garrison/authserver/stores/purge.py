@@ -3,22 +3,40 @@
 import sqlalchemy as sa
 
 from garrison.authserver.stores.store import Store
-from garrison.authserver.stores.tables import attempts, codes, families, refresh_tokens, sessions
+from garrison.authserver.stores.tables import (
+    attempts,
+    clients,
+    codes,
+    consents,
+    families,
+    refresh_tokens,
+    revoked_tokens,
+    sessions,
+    used_assertions,
+)
 
 BATCH = 500
 KEPT = 86_400
 """Seconds that used and expired codes and tokens stay, so that their replay is still known for what it is."""
 
+UNUSED_KEPT = 30 * KEPT
+"""Seconds that a client that has registered itself stays though nobody has granted it anything, or no longer."""
+
 
 async def purge(store: Store, now: float, batch: int = BATCH) -> int:
     """Delete at most `batch` rows of each table; returns how many went."""
+    unused = clients.c.client_id.not_in(sa.union(sa.select(families.c.client_id), sa.select(consents.c.client_id)))
     gone = 0
     for table, expired in (
         (codes, codes.c.expires_at < now - KEPT),
         (refresh_tokens, refresh_tokens.c.expires_at < now - KEPT),
         (families, families.c.expires_at < now - KEPT),
+        (clients, (clients.c.source == "document") & (clients.c.fresh_until < now - KEPT) & unused),
+        (clients, (clients.c.source == "registration") & (clients.c.created_at < now - UNUSED_KEPT) & unused),
         (sessions, sessions.c.expires_at < now),
         (attempts, attempts.c.forgotten_at < now),
+        (revoked_tokens, revoked_tokens.c.expires_at < now),
+        (used_assertions, used_assertions.c.expires_at < now),
     ):
         key = next(iter(table.primary_key))
         doomed = sa.select(key).where(expired).limit(batch)

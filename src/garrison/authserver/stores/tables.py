@@ -7,11 +7,12 @@ METADATA = sa.MetaData()
 _HASH = sa.String(64)
 _TIME = sa.Double
 _URL = sa.String(2048)
+_CLIENT_ID = sa.String(512)  # some are URLs (Client ID Metadata Documents)
 
 clients = sa.Table(
     "clients",
     METADATA,
-    sa.Column("client_id", sa.String(64), primary_key=True),
+    sa.Column("client_id", _CLIENT_ID, primary_key=True),
     sa.Column("name", sa.String(100), nullable=False),
     sa.Column("method", sa.String(32), nullable=False),
     sa.Column("secret_hash", _HASH),
@@ -19,6 +20,11 @@ clients = sa.Table(
     sa.Column("scope", sa.Text, nullable=False),
     sa.Column("redirect_uris", sa.JSON, nullable=False),
     sa.Column("resources", sa.JSON, nullable=False),
+    sa.Column("introspects", sa.JSON, nullable=False, server_default="[]"),
+    sa.Column("jwks", sa.JSON(none_as_null=True)),
+    sa.Column("jwks_uri", _URL, nullable=False, server_default=""),
+    sa.Column("source", sa.String(16), nullable=False, server_default="operator", index=True),
+    sa.Column("fresh_until", _TIME, nullable=False, server_default="0"),
     sa.Column("disabled", sa.Boolean, nullable=False, default=False),
     sa.Column("created_at", _TIME, nullable=False),
 )
@@ -97,4 +103,19 @@ attempts = sa.Table(
     sa.Column("failures", sa.Integer, nullable=False),
     sa.Column("blocked_until", _TIME, nullable=False),
     sa.Column("forgotten_at", _TIME, nullable=False, index=True),
+)
+
+# What may happen once, until it can't happen any more anyway: access tokens revoked by jti, client assertions used.
+revoked_tokens = sa.Table(
+    "revoked_tokens",
+    METADATA,
+    sa.Column("jti", sa.String(64), primary_key=True),
+    sa.Column("expires_at", _TIME, nullable=False, index=True),
+)
+
+used_assertions = sa.Table(
+    "used_assertions",
+    METADATA,
+    sa.Column("key", _HASH, primary_key=True),
+    sa.Column("expires_at", _TIME, nullable=False, index=True),
 )
