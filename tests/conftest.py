@@ -1,5 +1,6 @@
 """What all tests share. Async tests run on asyncio, by anyio's plugin."""
 
+import glob
 import os
 import shutil
 
@@ -11,8 +12,17 @@ settings.register_profile(
 )  # how long an example takes says nothing when tests share cores
 settings.load_profile("busy machine")
 
-PROGRAMS = {"nginx": "nginx", "redis": "redis-server", "openssl": "openssl", "chromium": "chromium"}
-SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
+PROGRAMS = {
+    "nginx": "nginx",
+    "redis": "redis-server",
+    "postgresql": "initdb",
+    "openssl": "openssl",
+    "chromium": "chromium",
+}
+# Debian keeps the programs of each version of PostgreSQL in a folder of its own.
+SEARCH_PATH = os.pathsep.join(
+    (os.environ.get("PATH", ""), "/usr/sbin", "/sbin", *sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True))
+)
 
 
 @pytest.fixture(scope="session")

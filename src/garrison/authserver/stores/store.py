@@ -7,6 +7,7 @@ import os
 from asyncio import Lock
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from garrison.base.errors import GarrisonError, UsageError
 from garrison.base.files import PRIVATE_FILE
 
 LOCK_TIMEOUT = 5.0
-"""Seconds that a SQLite connection waits for another process's transaction."""
+"""Seconds that a connection, a lock or a statement is waited for."""
 
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 
@@ -32,13 +33,14 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = _as_url(url)
         self._sqlite = self.url.get_backend_name() == "sqlite"
-        options: dict[str, Any] = {"connect_args": {"timeout": LOCK_TIMEOUT}} if self._sqlite else {}
         try:
             # Parameters are hashes and names of people: they don't belong into an exception's text.
-            self._engine = create_async_engine(self.url, hide_parameters=True, **options)
+            self._engine = create_async_engine(self.url, hide_parameters=True, **_options(self.url))
         except (ImportError, ArgumentError, InvalidRequestError):
             driver = self.url.drivername
-            raise UsageError(f"there is no asynchronous driver {driver}", "Install one, such as asyncpg.") from None
+            raise UsageError(
+                f"there is no asynchronous driver {driver}", "For PostgreSQL: pip install garrison[postgres]."
+            ) from None
         self._turn = Lock()
         if self._sqlite:
             sa.event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
@@ -102,12 +104,32 @@ async def _reported() -> AsyncIterator[None]:
         yield
     except IntegrityError:
         raise
-    except (SQLAlchemyError, OSError) as error:
+    except (SQLAlchemyError, OSError, *_driver_errors()) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         raise StoreUnavailableError(
             f"the authorization server's database is not available ({type(cause).__name__})",
             "Check database_url, and that its file or server can be reached and written.",
         ) from None
+
+
+@cache
+def _driver_errors() -> tuple[type[Exception], ...]:
+    """What asyncpg raises while it connects is its own; SQLAlchemy only translates what comes later."""
+    try:
+        import asyncpg  # noqa: PLC0415 - an extra
+    except ImportError:
+        return ()
+    return asyncpg.PostgresError, asyncpg.InterfaceError
+
+
+def _options(url: sa.URL) -> dict[str, Any]:
+    if url.get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": LOCK_TIMEOUT}}
+    if url.drivername == "postgresql+asyncpg":
+        # A connection that died with the server is found out before it is used, so that no restart of ours is needed.
+        timeouts = {"timeout": LOCK_TIMEOUT, "command_timeout": LOCK_TIMEOUT}
+        return {"pool_pre_ping": True, "pool_timeout": LOCK_TIMEOUT, "connect_args": timeouts}
+    return {"pool_pre_ping": True}
 
 
 def _as_url(url: str) -> sa.URL:
