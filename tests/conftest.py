@@ -1,8 +1,8 @@
 """What all tests share. Async tests run on asyncio, by anyio's plugin."""
 
-import glob
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -21,7 +21,7 @@ PROGRAMS = {
 }
 # Debian keeps the programs of each version of PostgreSQL in a folder of its own.
 SEARCH_PATH = os.pathsep.join(
-    (os.environ.get("PATH", ""), "/usr/sbin", "/sbin", *sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True))
+    (os.environ.get("PATH", ""), "/usr/sbin", "/sbin", *map(str, Path("/usr/lib/postgresql").glob("*/bin")))
 )
 
 

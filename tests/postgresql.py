@@ -68,8 +68,8 @@ class PostgreSQL:
         self._run("psql", url, "--quiet", "--command=DROP SCHEMA public CASCADE; CREATE SCHEMA public")
         return url
 
-    def _run(self, *command: str | Path) -> None:
-        run(*command, cwd=self._folder)
+    def _run(self, program: str, *arguments: str | Path) -> None:
+        run(program, *arguments, cwd=self._folder)
 
 
 @contextmanager

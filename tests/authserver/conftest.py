@@ -9,8 +9,8 @@ from starlette.applications import Starlette
 from garrison.authserver.settings import AuthServerSettings
 from garrison.authserver.stores.store import open_store
 from garrison.oauth import jwks
-from tests.postgresql import PostgreSQL, running
 from tests.authserver.world import CHEAP, ISSUER, RESOURCE, SCOPES, Make, World
+from tests.postgresql import PostgreSQL, running
 
 
 @pytest.fixture(scope="session")

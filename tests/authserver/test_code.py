@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from garrison.authserver import admin
-from garrison.base.events import Event, Kind
+from garrison.base.events import Event, Kind, Scalar
 from garrison.oauth import pkce
 from tests.authserver.world import CALLBACK, CHEAP, Make, World
 from tests.postgresql import dump
@@ -23,7 +23,7 @@ async def everything_on_disk(world: World) -> bytes:
     return b"".join(path.read_bytes() for path in folder.iterdir())
 
 
-def issued(world: World) -> set[object]:
+def issued(world: World) -> set[Scalar]:
     """The tokens that events say are out: recorded as issued, and not taken back."""
     taken_back = {event.detail.get("jti") for event in world.events.of(Kind.TOKEN_REFUSED)}
     return {event.detail["jti"] for event in world.events.of(Kind.TOKEN_ISSUED)} - taken_back

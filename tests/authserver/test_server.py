@@ -218,7 +218,6 @@ async def test_a_database_that_can_not_be_opened_is_one_clear_error(url: str) ->
         {"issuer": "https://user@auth.example"},
         {"issuer": "auth.example"},
         {"issuer": "https://auth.example//evil.example"},
-        {"signing_keys": []},
         {"secret": b"short"},
         {"resources": {}},
         {"code_lifetime": 61},

@@ -5,6 +5,7 @@ becomes a response in errors.py.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -19,17 +20,21 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from garrison.authserver import authorize, consent, errors, login, logout, metadata, pages, revoke, token
+from garrison.authserver import authorize, consent, errors, key_schedule, login, logout, metadata, pages, revoke, token
 from garrison.authserver.context import Exchange, Server
+from garrison.authserver.keys import KeyRing
 from garrison.authserver.passwords import Passwords
 from garrison.authserver.peers import peer_address
 from garrison.authserver.settings import AuthServerSettings
 from garrison.authserver.stores.purge import purge
 from garrison.authserver.stores.store import Store, StoreUnavailableError
 from garrison.base.clock import Clock, system_clock
+from garrison.base.errors import GarrisonError
 from garrison.base.events import EventSink, new_correlation_id
 from garrison.oauth.errors import OAuthError
 from garrison.oauth.server_metadata import well_known_paths
+
+logger = logging.getLogger(__name__)
 
 PURGE_INTERVAL = 60
 """Seconds between two looks for expired rows."""
@@ -62,7 +67,9 @@ ROUTES = (
 
 def create_app(settings: AuthServerSettings, *, events: EventSink, clock: Clock = system_clock) -> Starlette:
     """The application; its database is opened and closed by its lifespan."""
-    server = Server(settings, Store(settings.database_url), events, clock, Passwords(settings.password_cost))
+    store = Store(settings.database_url)
+    keys = KeyRing(store, settings.secret, settings.signing_keys)
+    server = Server(settings, store, events, clock, Passwords(settings.password_cost), keys)
     well_known = [Row(path, "GET", metadata.endpoint, cors=True) for path in well_known_paths(settings.issuer)]
     app = Starlette(
         routes=[
@@ -127,13 +134,15 @@ def _lifespan(server: Server) -> Callable[[Starlette], AbstractAsyncContextManag
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await server.store.open()
-        purging = asyncio.create_task(_purge_forever(server))
+        chores: list[asyncio.Task[None]] = []
         try:
+            await server.keys.open(server.clock())
+            chores += [asyncio.create_task(chore(server)) for chore in (_purge_forever, _reload_keys_forever)]
             yield
         finally:
-            purging.cancel()
-            with suppress(asyncio.CancelledError):
-                await purging
+            for chore in chores:
+                chore.cancel()
+            await asyncio.gather(*chores, return_exceptions=True)
             await server.store.close()
 
     return lifespan
@@ -141,9 +150,20 @@ def _lifespan(server: Server) -> Callable[[Starlette], AbstractAsyncContextManag
 
 async def _purge_forever(server: Server) -> None:
     while True:
+        gone = 0
         with suppress(StoreUnavailableError):
-            await purge(server.store, server.clock())
-        await asyncio.sleep(PURGE_INTERVAL)
+            gone = await purge(server.store, server.clock())
+        await asyncio.sleep(0 if gone else PURGE_INTERVAL)  # between two steps whoever waits for the database has it
+
+
+async def _reload_keys_forever(server: Server) -> None:
+    """Those at hand stay in use while the database can't be read, or holds what can't be opened."""
+    while True:
+        await asyncio.sleep(key_schedule.RELOAD)
+        try:
+            await server.keys.reload(server.clock())
+        except GarrisonError as error:
+            logger.error("the signing keys were not read again: %s", error)  # noqa: TRY400 - its trace says no more
 
 
 class DefaultHeaders:

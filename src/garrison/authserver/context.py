@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from garrison.authserver.keys import KeyRing
 from garrison.authserver.passwords import Passwords
 from garrison.authserver.settings import AuthServerSettings
 from garrison.authserver.stores.store import Store
@@ -24,6 +25,7 @@ class Server:
     events: EventSink
     clock: Clock
     passwords: Passwords
+    keys: KeyRing
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ async def response(exchange: Exchange, grant: Grant) -> Response:
     settings = exchange.settings
     sign = partial(
         access_token.issue,
-        settings.signing_keys[0],
+        exchange.server.keys.signing(exchange.now),
         issuer=settings.issuer,
         subject=grant.subject,
         client_id=grant.client_id,

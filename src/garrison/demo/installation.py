@@ -28,7 +28,7 @@ async def install(home: Home) -> Sequence[Path]:
     make_private_folder(home.folder)
     with locked(home.folder / ".lock"):  # two that start at once must not each make a half
         before = set(_files(home.folder))
-        home.make_keys()
+        home.make_secret()
         ensure(home.folder)
         settings = home.folder / FILE
         if not settings.exists():

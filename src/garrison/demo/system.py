@@ -79,7 +79,6 @@ def authorization_server(
         AuthServerSettings(
             issuer=issuer,
             database_url=home.auth_database_url,
-            signing_keys=home.read_signing_keys(),
             secret=home.read_secret(),
             resources=dict.fromkeys(resources, POLICY.scopes()),
             scope_descriptions=SCOPES,

@@ -8,6 +8,7 @@ from asyncio import Lock
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,16 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InvalidRequestError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from garrison.authserver.stores.tables import METADATA, clients
+from garrison.authserver.stores import migrations
+from garrison.authserver.stores.tables import clients
 from garrison.base.errors import GarrisonError, UsageError
 from garrison.base.files import PRIVATE_FILE
 
 LOCK_TIMEOUT = 5.0
 """Seconds that a connection, a lock or a statement is waited for."""
+
+_EXCLUSIVE = int.from_bytes(b"garrison")
+"""The name of our advisory lock in PostgreSQL, a number."""
 
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 
@@ -47,15 +52,24 @@ class Store:
             sa.event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
 
     async def open(self) -> None:
-        """Make the database, private to its owner, and the tables that are missing.
+        """Make the database, private to its owner, and bring its tables to this version; those who do so at once wait
+        for each other.
 
         Raises:
             StoreUnavailableError: it can't be done.
+            GarrisonError: the database is newer than this code.
         """
+        await self.migrate()
+
+    async def migrate(self) -> str | None:
+        """As `open`; returns the version that the tables had, None if there were none."""
         if self._sqlite:
             _make_private_file(self.url)
-        async with self.write() as connection:
-            await connection.run_sync(METADATA.create_all)
+        async with self.read() as connection:
+            if await connection.run_sync(migrations.version) == migrations.HEAD:
+                return migrations.HEAD
+        async with self.exclusive() as connection:
+            return await connection.run_sync(migrations.upgrade)
 
     async def ping(self) -> None:
         """Raises `StoreUnavailableError` if the database does not answer, or has no tables."""
@@ -70,6 +84,14 @@ class Store:
         """A connection that sees one moment's state."""
         async with _reported(), self._engine.connect() as connection:
             await connection.execution_options(reads_only=True)
+            yield connection
+
+    @asynccontextmanager
+    async def exclusive(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction like `write`, of which there is one at a time, in all processes together."""
+        async with self.write() as connection:
+            if not self._sqlite:  # where every writer is alone
+                await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_EXCLUSIVE)))
             yield connection
 
     @asynccontextmanager
@@ -97,6 +119,16 @@ async def open_store(url: str) -> AsyncIterator[Store]:
         await store.close()
 
 
+@cache
+def _failures() -> tuple[type[Exception], ...]:
+    """What a database that is not there raises. asyncpg's errors on connecting are its own, and it is an extra."""
+    try:
+        asyncpg: Any = import_module("asyncpg")
+    except ImportError:
+        return SQLAlchemyError, OSError
+    return SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError
+
+
 @asynccontextmanager
 async def _reported() -> AsyncIterator[None]:
     """Failures of the database as one error, without its text: that may hold addresses and credentials."""
@@ -104,22 +136,12 @@ async def _reported() -> AsyncIterator[None]:
         yield
     except IntegrityError:
         raise
-    except (SQLAlchemyError, OSError, *_driver_errors()) as error:
+    except _failures() as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         raise StoreUnavailableError(
             f"the authorization server's database is not available ({type(cause).__name__})",
             "Check database_url, and that its file or server can be reached and written.",
         ) from None
-
-
-@cache
-def _driver_errors() -> tuple[type[Exception], ...]:
-    """What asyncpg raises while it connects is its own; SQLAlchemy only translates what comes later."""
-    try:
-        import asyncpg  # noqa: PLC0415 - an extra
-    except ImportError:
-        return ()
-    return asyncpg.PostgresError, asyncpg.InterfaceError
 
 
 def _options(url: sa.URL) -> dict[str, Any]:

@@ -98,3 +98,12 @@ attempts = sa.Table(
     sa.Column("blocked_until", _TIME, nullable=False),
     sa.Column("forgotten_at", _TIME, nullable=False, index=True),
 )
+
+signing_keys = sa.Table(
+    "signing_keys",
+    METADATA,
+    sa.Column("kid", sa.String(64), primary_key=True),
+    # The private JWK, encrypted with a key that is made of the server's secret: a copy of the database signs nothing.
+    sa.Column("sealed", sa.Text, nullable=False),
+    sa.Column("signs_from", _TIME, nullable=False),
+)
