@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 _FILE_KEYS: Mapping[str, Mapping[str, type]] = {
     "limits": {"requests_per_minute": int, "tokens_per_hour": int, "redis_url": str, "on_store_failure": str},
-    "auth": {"access_token_lifetime": int},
+    "auth": {"access_token_lifetime": int, "database_url": str},
     "events": {"durability": str},
 }
 """Every table and key that garrison.toml may hold, and the type of its value."""
@@ -39,6 +39,7 @@ TEMPLATE = """\
 
 [auth]
 # access_token_lifetime = 900    # seconds
+# database_url = ""              # share it between replicas: postgresql://user@host/name (GARRISON_DATABASE_URL)
 
 [events]
 # durability = "process"         # what a stored event survives: the end of the "process", or a "power" cut too (slower)
@@ -60,6 +61,7 @@ class ServerSettings:
     durability: Durability
     tls: TlsFiles | None
     log_level: str
+    auth_database_url: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ def server_settings(home: Path, environ: Mapping[str, str]) -> ServerSettings:
         durability=_durability(file.get("events", {}).get("durability", "process")),
         tls=_tls_files(environ),
         log_level=environ.get("LOG_LEVEL", "WARNING").upper(),
+        auth_database_url=environ.get("GARRISON_DATABASE_URL") or auth.get("database_url") or None,
     )
 
 

@@ -3,7 +3,7 @@
     ca.pem ca-key.pem server.pem server-key.pem ca-bundle.pem    the local authority and what it signed (tls/)
     secret.key           32 random bytes: sessions and form tokens are bound, and the signing keys sealed, with them
     auth.db events.db customers.db                               what the servers remember
-    client.json user.json                                        the first client and the first user, with their secrets
+    client.json user.json demo-accounts.json                     the first clients and users, with their secrets
     issuers.json         the addresses that the authorization server was served at from here
 
 Everything is mode 0600 in a folder of mode 0700, made at random once, and never overwritten.
@@ -44,9 +44,9 @@ class Home:
     def customers(self) -> Path:
         return self.folder / "customers.db"
 
-    @property
-    def auth_database_url(self) -> str:
-        return f"sqlite+aiosqlite:///{self.folder.resolve() / 'auth.db'}"
+    def auth_database_url(self, configured: str | None = None) -> str:
+        """Where the authorization server remembers: where the settings say, else in this folder."""
+        return configured or f"sqlite+aiosqlite:///{self.folder.resolve() / 'auth.db'}"
 
     @property
     def client(self) -> Path:
@@ -55,6 +55,10 @@ class Home:
     @property
     def user(self) -> Path:
         return self.folder / "user.json"
+
+    @property
+    def demo_accounts(self) -> Path:
+        return self.folder / "demo-accounts.json"
 
     def make_secret(self) -> None:
         """Make the secret, if it is missing."""

@@ -1,16 +1,19 @@
 """Statements 40 to 45: refresh tokens, and how they end."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from garrison.authserver import admin, seal
 from garrison.authserver.admin import NewClient
+from garrison.authserver.admin_grants import list_grants, revoke_grant, show_grant
 from garrison.authserver.stores.codes import consume_code, find_code
 from garrison.authserver.stores.families import revoke_family
 from garrison.authserver.stores.refresh_tokens import Successor, find_refresh_token, rotate_refresh
 from garrison.authserver.stores.tables import users
+from garrison.base.errors import EventStoreError, UsageError
 from garrison.base.events import Kind
 from tests.authserver.test_code import everything_on_disk, issued
 from tests.authserver.world import RESOURCE, SCOPES, Forms, Make, World
@@ -225,6 +228,40 @@ async def test_44_disabling_or_removing_the_user_revokes_for_good(world: World) 
     await admin.remove_user(world.store, "alice")
     await world.user()
     assert not await alive(world, client, token)
+
+
+async def test_44_disabling_the_client_ends_its_grants_for_good(world: World) -> None:
+    client, token = await start(world)
+    await admin.disable_client(world.store, client.client_id, events=world.events, clock=world.now)
+    assert (await world.refresh(client, token)).status_code == 401
+    await admin.disable_client(world.store, client.client_id, disabled=False, events=world.events, clock=world.now)
+    assert not await alive(world, client, token)
+    assert [event.reason for event in world.events.of(Kind.CLIENT_CHANGED)] == ["disabled", "enabled"]
+
+
+async def test_44_the_operator_ends_one_grant_and_no_other(world: World) -> None:
+    client, token = await start(world)
+    other = (await world.tokens(client))["refresh_token"]
+    newest, oldest = await list_grants(world.store, username="alice", clock=world.now)
+    assert not await list_grants(world.store, client_id="client_other", clock=world.now)
+    await revoke_grant(world.store, newest.id, events=world.events, clock=world.now)
+    assert (await show_grant(world.store, newest.id)).revoked
+    assert [grant.id for grant in await list_grants(world.store, clock=world.now)] == [oldest.id]
+    assert {await alive(world, client, token), await alive(world, client, other)} == {True, False}
+    with pytest.raises(UsageError, match="there is no grant"):
+        await revoke_grant(world.store, "none")
+
+
+@pytest.mark.parametrize("verb", [admin.disable_client, admin.remove_client, admin.rotate_client_secret])
+async def test_what_an_operator_does_is_recorded_first_and_not_done_if_it_can_not_be(
+    world: World, verb: Callable[..., Awaitable[object]]
+) -> None:
+    client, token = await start(world)
+    world.events.broken = True
+    with pytest.raises(EventStoreError):
+        await verb(world.store, client.client_id, events=world.events)
+    world.events.broken = False
+    assert await alive(world, client, token)
 
 
 async def test_44_a_disabled_user_has_no_session_code_or_refresh_token_however_they_came_to_be_disabled(

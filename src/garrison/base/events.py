@@ -41,7 +41,12 @@ class Kind(StrEnum):
     CONSENT_GIVEN = "consent.given"
     CONSENT_REFUSED = "consent.refused"
     CLIENT_ADDED = "client.added"
+    CLIENT_CHANGED = "client.changed"
+    CLIENT_REMOVED = "client.removed"
     USER_ADDED = "user.added"
+    USER_CHANGED = "user.changed"
+    USER_REMOVED = "user.removed"
+    KEYS_ROTATED = "keys.rotated"
     # the process
     SERVER_STARTED = "server.started"
     SERVER_STOPPED = "server.stopped"

@@ -78,7 +78,7 @@ def authorization_server(
     return create_app(
         AuthServerSettings(
             issuer=issuer,
-            database_url=home.auth_database_url,
+            database_url=home.auth_database_url(settings.auth_database_url),
             secret=home.read_secret(),
             resources=dict.fromkeys(resources, POLICY.scopes()),
             scope_descriptions=SCOPES,

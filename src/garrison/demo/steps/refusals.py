@@ -110,13 +110,13 @@ async def _answered(scene: Scene, token: str) -> httpx2.Response:
 
 async def _signing_key(scene: Scene) -> SigningKey:
     """The server's own: these tokens are wrong in one thing each, and their signature isn't it."""
-    async with open_store(scene.home.auth_database_url) as store:
+    async with open_store(scene.database_url) as store:
         return signing(await list_keys(store, scene.home.read_secret()), time.time())
 
 
 async def _fresh_token(scene: Scene, name: str, scope: str) -> str:
     """A token of a new client, so that what it does counts on nobody else's budget."""
-    async with open_store(scene.home.auth_database_url) as store:
+    async with open_store(scene.database_url) as store:
         client = await add_client(
             store, name, grants=["client_credentials"], scope=scope, resources=[scene.at.resource]
         )
