@@ -14,7 +14,7 @@ from tests.conftest import SEARCH_PATH
 
 USER = "garrison"
 _WITHOUT_DURABILITY = "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n"
-"""What a power cut would break here, nobody misses."""
+"""What a power cut would break here, nobody misses. The second is what the store must not put up with."""
 
 
 def run(program: str, *arguments: str | Path, cwd: Path) -> bytes:

@@ -1,22 +1,30 @@
 """Statement 4: a key is published before its first use and kept until its last token has expired."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import anyio
+import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from joserfc.jws import extract_compact
 
-from garrison.authserver import key_schedule
+from garrison.authserver import admin, key_schedule
 from garrison.authserver.key_schedule import JWKS_MAX_AGE, KEPT, LEAD, RELOAD, ScheduledKey
 from garrison.authserver.keys import KeyRing, list_keys, rotate_keys
 from garrison.authserver.settings import MAX_ACCESS_TOKEN_LIFETIME
 from garrison.authserver.stores.store import Store, open_store
 from garrison.base.errors import GarrisonError
-from garrison.oauth import jwks
+from garrison.oauth import access_token, jwks
+from garrison.serving import free_port
+from tests.authserver.replica import ISSUER as REPLICA
 from tests.authserver.test_code import everything_on_disk
-from tests.authserver.world import START, Make, World
+from tests.authserver.world import RESOURCE, START, Make, World
 
 SECRET = b"s" * 32
 KEYS = [jwks.new_signing_key("ES256") for _ in range(6)]
@@ -164,7 +172,60 @@ async def test_a_running_server_picks_a_new_key_up_without_a_restart(
     assert await kids() == [new]
 
 
-def jwks_header(token: str) -> dict[str, object]:
-    from joserfc.jws import extract_compact  # noqa: PLC0415
+@contextmanager
+def replica(url: str) -> Iterator[str]:
+    """A server process; its address."""
+    port = free_port("localhost", 0)
+    command = [sys.executable, "-m", "tests.authserver.replica", str(port), url]
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[2])
+    try:
+        yield f"http://localhost:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
 
+
+@pytest.mark.needs("postgresql")
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_04_through_a_whole_rotation_two_server_processes_issue_no_token_that_a_cached_key_set_refuses(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader caches what one replica publishes for a second, and judges what the other one signs."""
+    monkeypatch.setattr(key_schedule, "LEAD", 6)
+    async with open_store(database_url) as store, httpx2.AsyncClient(trust_env=False) as http:
+        client = await admin.add_client(store, "robot", grants=["client_credentials"], scope="customer:read")
+        with replica(database_url) as one, replica(database_url) as two, anyio.fail_after(60):
+            for address in (one, two):
+                await answering(http, address)
+            rotated = ""
+            fetched_at, keys = 0.0, dict[str, dict[str, object]]()
+            signers: list[str] = []
+            while signers[-2:] != [rotated, rotated]:
+                if time.monotonic() > fetched_at + 1:
+                    fetched_at, keys = time.monotonic(), jwks.by_kid((await http.get(f"{two}/jwks")).json())
+                for address in (one, two):
+                    token = await robots_token(http, address, client)
+                    access_token.verify(token, keys, issuer=REPLICA, audience=RESOURCE, now=time.time())
+                    signers.append(str(jwks_header(token)["kid"]))
+                rotated = rotated or (await rotate_keys(store, SECRET, time.time(), alg="ES256")).key.kid
+            assert len(set(signers)) == 2
+            assert len(keys) == 2, "the old one is still published: its tokens are alive"
+
+
+async def answering(http: httpx2.AsyncClient, address: str) -> None:
+    while True:
+        try:
+            if (await http.get(f"{address}/healthz")).status_code == 200:
+                return
+        except httpx2.TransportError:
+            await anyio.sleep(0.05)
+
+
+async def robots_token(http: httpx2.AsyncClient, address: str, client: admin.NewClient) -> str:
+    auth = (client.client_id, client.client_secret or "")
+    response = await http.post(f"{address}/token", data={"grant_type": "client_credentials"}, auth=auth)
+    return str(response.json()["access_token"])
+
+
+def jwks_header(token: str) -> dict[str, object]:
     return dict(extract_compact(token.encode()).headers())

@@ -50,6 +50,8 @@ class Store:
         if self._sqlite:
             sa.event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
             sa.event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
+        else:
+            sa.event.listen(self._engine.sync_engine, "connect", _prepare_postgresql)
 
     async def open(self) -> None:
         """Make the database, private to its owner, and bring its tables to this version; those who do so at once wait
@@ -184,6 +186,16 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _prepare_postgresql(connection: Any, _record: Any) -> None:
+    """A server that forgets its last commits when it crashes would let a code be used twice; stricter is left alone."""
+    cursor = connection.cursor()
+    cursor.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    cursor.close()
+    connection.commit()
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
