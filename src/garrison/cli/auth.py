@@ -4,6 +4,7 @@ import argparse
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from garrison.cli import _auth_clients, _auth_grants, _auth_keys, _auth_users
@@ -48,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     migrate = parts.add_parser(
         "migrate", help="bring the database to this version, as every start does", allow_abbrev=False
     )
+    migrate.add_argument(
+        "--copy-from", metavar="DATABASE", help="then copy another database, a path or a URL, into this empty one"
+    )
     add_home(migrate)
     add_json(migrate)
 
@@ -75,19 +79,30 @@ def _serve(args: argparse.Namespace) -> int:
 
 
 async def _migrate(args: argparse.Namespace) -> None:
+    from garrison.authserver.admin import open_store
+    from garrison.authserver.stores.copying import copy_all
     from garrison.authserver.stores.migrations import HEAD
     from garrison.authserver.stores.store import Store
+    from garrison.base.errors import UsageError
     from garrison.base.files import make_private_folder
 
     make_private_folder(args.home)
     store = Store(database_url(args.home))
     try:
-        before = await store.migrate()
+        before, copied = await store.migrate(), None
+        if args.copy_from:
+            if "://" not in args.copy_from and not Path(args.copy_from).exists():
+                raise UsageError(f"there is no database {args.copy_from} to copy")
+            async with open_store(args.copy_from) as source:
+                copied = await copy_all(source, store)
     finally:
         await store.close()
     if args.json:
-        print_json({"before": before, "version": HEAD})
-    elif before == HEAD:
+        print_json({"before": before, "version": HEAD, **({} if copied is None else {"copied": copied})})
+        return
+    if before == HEAD:
         print(f"the database has version {HEAD} already")
     else:
         print(f"the database was {f'at {before}' if before else 'empty'}, and has version {HEAD} now")
+    if copied is not None:
+        print(f"copied {copied} rows")
