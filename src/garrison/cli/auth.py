@@ -83,7 +83,6 @@ async def _migrate(args: argparse.Namespace) -> None:
     from garrison.authserver.stores.copying import copy_all
     from garrison.authserver.stores.migrations import HEAD
     from garrison.authserver.stores.store import Store
-    from garrison.base.errors import UsageError
     from garrison.base.files import make_private_folder
 
     make_private_folder(args.home)
@@ -91,8 +90,7 @@ async def _migrate(args: argparse.Namespace) -> None:
     try:
         before, copied = await store.migrate(), None
         if args.copy_from:
-            if "://" not in args.copy_from and not Path(args.copy_from).exists():
-                raise UsageError(f"there is no database {args.copy_from} to copy")
+            _check_there(args.copy_from)
             async with open_store(args.copy_from) as source:
                 copied = await copy_all(source, store)
     finally:
@@ -106,3 +104,11 @@ async def _migrate(args: argparse.Namespace) -> None:
         print(f"the database was {f'at {before}' if before else 'empty'}, and has version {HEAD} now")
     if copied is not None:
         print(f"copied {copied} rows")
+
+
+def _check_there(database: str) -> None:
+    """Opening a path that is not there would make an empty database of it."""
+    from garrison.base.errors import UsageError
+
+    if "://" not in database and not Path(database).exists():
+        raise UsageError(f"there is no database {database} to copy")
