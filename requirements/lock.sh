@@ -9,5 +9,5 @@ compile() {
     --no-emit-index-url --no-emit-find-links --output-file "requirements/$out" "$@"
 }
 compile all.txt pyproject.toml --all-extras --group dev
-compile server.txt pyproject.toml --extra server --extra redis --extra fastmcp --group build
+compile server.txt pyproject.toml --extra server --extra postgres --extra redis --extra fastmcp --group build
 echo "uv" | compile uv.txt -

@@ -13,10 +13,19 @@ settings.register_profile(
 )  # how long an example takes says nothing when tests share cores
 settings.load_profile("busy machine")
 
-PROGRAMS = {"nginx": "nginx", "redis": "redis-server", "openssl": "openssl", "chromium": "chromium"}
+PROGRAMS = {
+    "nginx": "nginx",
+    "redis": "redis-server",
+    "postgresql": "initdb",
+    "openssl": "openssl",
+    "chromium": "chromium",
+}
 NPM = {"conformance", "inspector", "mcp-remote"}
 NPM_PROGRAMS = Path(__file__).parent / "foreign/node_modules/.bin"
-SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
+# Debian keeps the programs of each version of PostgreSQL in a folder of its own.
+SEARCH_PATH = os.pathsep.join(
+    (os.environ.get("PATH", ""), "/usr/sbin", "/sbin", *map(str, Path("/usr/lib/postgresql").glob("*/bin")))
+)
 
 
 @pytest.fixture(scope="session")

@@ -44,6 +44,7 @@ _FILE_KEYS: Mapping[str, Mapping[str, type]] = {
     "network": {"trusted_proxies": list},
     "auth": {
         "access_token_lifetime": int,
+        "database_url": str,
         "client_documents": bool,
         "client_document_hosts": list,
         "registration": bool,
@@ -81,6 +82,7 @@ TEMPLATE = """\
 # registration = false           # clients may register themselves (needs OAUTH_REGISTRATION_TOKEN if that is set)
 # registrations_per_address = 20 # before back-off begins
 # unproven_scope = ""            # all that clients that nobody vouches for may get; "" is whatever there is
+# database_url = ""              # share it between replicas: postgresql://user@host/name (GARRISON_DATABASE_URL)
 
 [events]
 # durability = "process"         # what a stored event survives: the end of the "process", or a "power" cut too (slower)
@@ -127,6 +129,7 @@ class ServerSettings:
     log_level: str
     policy: Policy | None
     trusted_proxies: tuple[str, ...] = ()
+    auth_database_url: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,7 @@ def server_settings(home: Path, environ: Mapping[str, str]) -> ServerSettings:
         tls=_tls_files(environ),
         log_level=environ.get("LOG_LEVEL", "WARNING").upper(),
         policy=_policy(file, home / FILE),
+        auth_database_url=environ.get("GARRISON_DATABASE_URL") or auth.get("database_url") or None,
         trusted_proxies=_proxies(file.get("network", {}).get("trusted_proxies", [])),
     )
 

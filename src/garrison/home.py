@@ -1,10 +1,9 @@
 """The state folder: where keys, certificates, databases and first credentials of an installation lie.
 
     ca.pem ca-key.pem server.pem server-key.pem ca-bundle.pem    the local authority and what it signed (tls/)
-    signing-keys.json    the private JWK Set that access tokens are signed with
-    secret.key           32 random bytes: sessions and form tokens are bound with them
+    secret.key           32 random bytes: sessions and form tokens are bound, and the signing keys sealed, with them
     auth.db events.db customers.db                               what the servers remember
-    client.json user.json                                        the first client and the first user, with their secrets
+    client.json user.json demo-accounts.json                     the first clients and users, with their secrets
     issuers.json         the addresses that the authorization server was served at from here
 
 Everything is mode 0600 in a folder of mode 0700, made at random once, and never overwritten.
@@ -18,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from garrison.base.errors import GarrisonError, UsageError
-from garrison.base.files import make_private_folder, write_private
-from garrison.oauth import jwks
+from garrison.base.files import write_private
 
 SECRET_BYTES = 32
 
@@ -35,10 +33,6 @@ class Home:
         return self.folder / "ca.pem"
 
     @property
-    def signing_keys(self) -> Path:
-        return self.folder / "signing-keys.json"
-
-    @property
     def secret(self) -> Path:
         return self.folder / "secret.key"
 
@@ -50,9 +44,9 @@ class Home:
     def customers(self) -> Path:
         return self.folder / "customers.db"
 
-    @property
-    def auth_database_url(self) -> str:
-        return f"sqlite+aiosqlite:///{self.folder.resolve() / 'auth.db'}"
+    def auth_database_url(self, configured: str | None = None) -> str:
+        """Where the authorization server remembers: where the settings say, else in this folder."""
+        return configured or f"sqlite+aiosqlite:///{self.folder.resolve() / 'auth.db'}"
 
     @property
     def client(self) -> Path:
@@ -62,24 +56,14 @@ class Home:
     def user(self) -> Path:
         return self.folder / "user.json"
 
-    def make_keys(self) -> None:
-        """Make the folder, the signing keys and the secret, as far as they are missing."""
-        make_private_folder(self.folder)
-        if not self.signing_keys.exists():
-            write_private(self.signing_keys, jwks.dump_private([jwks.new_signing_key()]).encode())
-        self.make_secret()
+    @property
+    def demo_accounts(self) -> Path:
+        return self.folder / "demo-accounts.json"
 
     def make_secret(self) -> None:
         """Make the secret, if it is missing."""
         if not self.secret.exists():
             write_private(self.secret, secrets.token_bytes(SECRET_BYTES))
-
-    def read_signing_keys(self) -> list[jwks.SigningKey]:
-        """The keys, the one that signs first. Raises `GarrisonError`."""
-        try:
-            return jwks.load_private(self._read(self.signing_keys).decode())
-        except ValueError as error:
-            raise GarrisonError(f"{self.signing_keys} holds no signing keys", _RESTORE) from error
 
     def read_secret(self) -> bytes:
         """Raises `GarrisonError`."""

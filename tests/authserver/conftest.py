@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from garrison.authserver.settings import AuthServerSettings
 from garrison.authserver.stores.store import open_store
 from garrison.oauth import jwks
 from tests.authserver.world import CHEAP, ISSUER, RESOURCE, SCOPES, Make, World
+from tests.postgresql import PostgreSQL, running
 
 
 @pytest.fixture(scope="session")
@@ -17,14 +18,29 @@ def signing_key() -> jwks.SigningKey:
     return jwks.new_signing_key()
 
 
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    with running() as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgresql"))])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database, of each engine in turn."""
+    if request.param == "sqlite":
+        return str(tmp_path / "auth.db")
+    cluster: PostgreSQL = request.getfixturevalue("postgresql")
+    return cluster.database()
+
+
 @pytest.fixture
-async def make_world(tmp_path: Path, signing_key: jwks.SigningKey) -> AsyncIterator[Make]:
+async def make_world(database_url: str, signing_key: jwks.SigningKey) -> AsyncIterator[Make]:
     async with AsyncExitStack() as stack:
 
         async def make(**changes: Any) -> World:
             values = {
                 "issuer": ISSUER,
-                "database_url": str(tmp_path / "auth.db"),
+                "database_url": database_url,
                 "signing_keys": [signing_key],
                 "secret": b"s" * 32,
                 "resources": {RESOURCE: SCOPES},

@@ -1,18 +1,21 @@
 """Statements 40 to 45: refresh tokens, and how they end."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from garrison.authserver import admin, seal
 from garrison.authserver.admin import NewClient
+from garrison.authserver.admin_grants import list_grants, revoke_grant, show_grant
 from garrison.authserver.stores.codes import consume_code, find_code
 from garrison.authserver.stores.families import revoke_family
 from garrison.authserver.stores.refresh_tokens import Successor, find_refresh_token, rotate_refresh
 from garrison.authserver.stores.tables import users
+from garrison.base.errors import EventStoreError, UsageError
 from garrison.base.events import Kind
-from tests.authserver.test_code import everything_on_disk
+from tests.authserver.test_code import everything_on_disk, issued
 from tests.authserver.world import RESOURCE, SCOPES, Forms, Make, World
 
 
@@ -86,6 +89,7 @@ async def test_41_without_grace_of_many_refreshes_at_once_exactly_one_succeeds(m
     form = {"grant_type": "refresh_token", "refresh_token": first}
     responses = await asyncio.gather(*(world.token(client, form, apps[n % 2]) for n in range(20)))
     assert [response.status_code for response in responses].count(200) == 1
+    assert len(issued(world)) == 2, "the code's token and one refreshed token"
 
 
 async def test_42_another_client_can_not_refresh_nor_end_the_grant(world: World) -> None:
@@ -226,6 +230,40 @@ async def test_44_disabling_or_removing_the_user_revokes_for_good(world: World) 
     assert not await alive(world, client, token)
 
 
+async def test_44_disabling_the_client_ends_its_grants_for_good(world: World) -> None:
+    client, token = await start(world)
+    await admin.disable_client(world.store, client.client_id, events=world.events, clock=world.now)
+    assert (await world.refresh(client, token)).status_code == 401
+    await admin.disable_client(world.store, client.client_id, disabled=False, events=world.events, clock=world.now)
+    assert not await alive(world, client, token)
+    assert [event.reason for event in world.events.of(Kind.CLIENT_CHANGED)] == ["disabled", "enabled"]
+
+
+async def test_44_the_operator_ends_one_grant_and_no_other(world: World) -> None:
+    client, token = await start(world)
+    other = (await world.tokens(client))["refresh_token"]
+    newest, oldest = await list_grants(world.store, username="alice", clock=world.now)
+    assert not await list_grants(world.store, client_id="client_other", clock=world.now)
+    await revoke_grant(world.store, newest.id, events=world.events, clock=world.now)
+    assert (await show_grant(world.store, newest.id)).revoked
+    assert [grant.id for grant in await list_grants(world.store, clock=world.now)] == [oldest.id]
+    assert {await alive(world, client, token), await alive(world, client, other)} == {True, False}
+    with pytest.raises(UsageError, match="there is no grant"):
+        await revoke_grant(world.store, "none")
+
+
+@pytest.mark.parametrize("verb", [admin.disable_client, admin.remove_client, admin.rotate_client_secret])
+async def test_what_an_operator_does_is_recorded_first_and_not_done_if_it_can_not_be(
+    world: World, verb: Callable[..., Awaitable[object]]
+) -> None:
+    client, token = await start(world)
+    world.events.broken = True
+    with pytest.raises(EventStoreError):
+        await verb(world.store, client.client_id, events=world.events)
+    world.events.broken = False
+    assert await alive(world, client, token)
+
+
 async def test_44_a_disabled_user_has_no_session_code_or_refresh_token_however_they_came_to_be_disabled(
     world: World,
 ) -> None:
@@ -252,12 +290,9 @@ async def test_44_a_family_that_ends_while_its_token_is_being_used_stays_ended(w
     for family in (code.family, token.family):
         assert await revoke_family(world.store, family.id, world.time)
 
-    async def witness() -> None:
-        raise AssertionError("it was used")
-
     heir = Successor(key="k", salt="s", expires_at=world.time)
-    assert not await consume_code(world.store, code, now=world.time, refresh=None, witness=witness)
-    assert await rotate_refresh(world.store, token, heir, now=world.time, grace=9, witness=witness) is None
+    assert not await consume_code(world.store, code, now=world.time, refresh=None)
+    assert await rotate_refresh(world.store, token, heir, now=world.time, grace=9) is None
     assert (await world.token(client, world.redemption(client, code_value))).json()["error"] == "invalid_grant"
     assert not world.events.of(Kind.TOKEN_REUSED)
 

@@ -1,10 +1,12 @@
 """Statements 49 and 50, and how the server behaves when something is wrong with it."""
 
+import asyncio
 import logging
 import subprocess
 import sys
 from ipaddress import ip_address
 
+import anyio
 import pytest
 import sqlalchemy as sa
 from starlette.types import Message
@@ -189,6 +191,41 @@ async def test_what_has_expired_is_purged_in_small_steps_and_what_has_not_stays(
             assert await connection.scalar(sa.select(sa.func.count()).select_from(METADATA.tables[name])) == 0, name
 
 
+async def test_no_step_of_the_purge_deletes_more_than_its_share_of_a_family_with_many_tokens(world: World) -> None:
+    client, token = await start(world)
+    for _ in range(9):
+        token = (await world.refresh(client, token)).json()["refresh_token"]
+    far = world.time + world.settings.refresh_absolute_lifetime + 86_401
+
+    async def rows() -> int:
+        async with world.store.read() as connection:
+            counts = [
+                await connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+                for table in METADATA.sorted_tables
+            ]
+        return sum(counts)
+
+    before = await rows()
+    while gone := await purge(world.store, far, batch=2):
+        left = await rows()
+        assert left == before - gone, "more rows went than were counted"
+        assert gone <= 2 * 5
+        before = left
+
+
+async def test_two_replicas_that_purge_at_once_do_not_get_into_each_others_way(world: World, make_world: Make) -> None:
+    client, token = await start(world)
+    for _ in range(9):
+        token = (await world.refresh(client, token)).json()["refresh_token"]
+    far = world.time + world.settings.refresh_absolute_lifetime + 86_401
+    async with open_store(world.settings.database_url) as other:
+        with anyio.fail_after(60):
+            while await purge(world.store, far, batch=1) + await purge(other, far, batch=1):
+                await asyncio.gather(*(purge(store, far, batch=1) for store in (world.store, other)))
+    async with world.store.read() as connection:
+        assert not await connection.scalar(sa.select(sa.func.count()).select_from(METADATA.tables["families"]))
+
+
 async def test_replicas_that_open_one_new_database_at_once_do_not_collide(make_world: Make) -> None:
     world = await make_world()
     assert [await world.another_app() for _ in range(3)]
@@ -218,7 +255,6 @@ async def test_a_database_that_can_not_be_opened_is_one_clear_error(url: str) ->
         {"issuer": "https://user@auth.example"},
         {"issuer": "auth.example"},
         {"issuer": "https://auth.example//evil.example"},
-        {"signing_keys": []},
         {"secret": b"short"},
         {"resources": {}},
         {"code_lifetime": 61},

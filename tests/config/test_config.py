@@ -81,6 +81,16 @@ def test_the_template_knows_every_limit() -> None:
         assert field.name in TEMPLATE
 
 
+def test_the_database_of_the_authorization_server_is_a_secret_setting(tmp_path: Path) -> None:
+    (tmp_path / "garrison.toml").write_text('[auth]\ndatabase_url = "postgresql://u:hunter2@file/g"\n')
+    settings = server_settings(tmp_path, {})
+    assert settings.auth_database_url == "postgresql://u:hunter2@file/g"
+    assert "hunter2" not in repr(settings)
+    environ = {"GARRISON_DATABASE_URL": "postgresql://environ/g"}
+    assert server_settings(tmp_path, environ).auth_database_url == "postgresql://environ/g"
+    assert server_settings(tmp_path / "none", {}).auth_database_url is None
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -291,7 +291,7 @@ def test_what_compose_starts_answers_a_client_over_tls(tmp_path: Path) -> None:
     assert {path.name for path in system.folders["/edge"].iterdir()} == {
         *("nginx.conf", "ca.pem", "server.pem", "server-key.pem")
     }
-    assert not {"signing-keys.json", "ca-key.pem", "auth.db", "client.json", "user.json"} & {
+    assert not {"ca-key.pem", "auth.db", "client.json", "user.json"} & {
         path.name for path in system.folders["/mcp"].iterdir()
     }
     secrets = [(system.folders[name] / "secret.key").read_bytes() for name in ("/state", "/mcp")]

@@ -34,9 +34,11 @@ __all__ = [
     "set_password",
     "set_user_scope",
     "show_client",
+    "show_user",
 ]
 
 _NOBODY = NullSink()
+_ABLE = {True: "disabled", False: "enabled"}
 
 
 @dataclass(frozen=True)
@@ -123,22 +125,39 @@ async def show_client(store: Store, client_id: str) -> Client:
     return found[0]
 
 
-async def rotate_client_secret(store: Store, client_id: str) -> NewClient:
+async def rotate_client_secret(
+    store: Store, client_id: str, *, events: EventSink = _NOBODY, clock: Clock = system_clock
+) -> NewClient:
     """A new secret; the old one is worth nothing from now on."""
     client = await show_client(store, client_id)
     if not client.has_secret:
         raise UsageError(f"{client_id} authenticates by {client.method} and has no secret")
     secret = seal.new_secret()
+    await _tell(events, clock, Kind.CLIENT_CHANGED, client_id, client_id=client_id, reason="a new secret")
     await clients.set_client_secret(store, client_id, seal.hashed(secret))
     return NewClient(client_id, secret, client)
 
 
-async def disable_client(store: Store, client_id: str, *, disabled: bool = True) -> None:
-    if not await clients.set_client_disabled(store, client_id, disabled=disabled):
+async def disable_client(
+    store: Store,
+    client_id: str,
+    *,
+    disabled: bool = True,
+    events: EventSink = _NOBODY,
+    clock: Clock = system_clock,
+) -> None:
+    """The client gets nothing more, and all that it was granted ends; enabled again, it has to ask again."""
+    await show_client(store, client_id)
+    await _tell(events, clock, Kind.CLIENT_CHANGED, client_id, client_id=client_id, reason=_ABLE[disabled])
+    if not await clients.set_client_disabled(store, client_id, disabled=disabled, now=clock()):
         raise _no_client(client_id)
 
 
-async def remove_client(store: Store, client_id: str) -> None:
+async def remove_client(
+    store: Store, client_id: str, *, events: EventSink = _NOBODY, clock: Clock = system_clock
+) -> None:
+    await show_client(store, client_id)
+    await _tell(events, clock, Kind.CLIENT_REMOVED, client_id, client_id=client_id)
     if not await clients.delete_client(store, client_id):
         raise _no_client(client_id)
 
@@ -174,17 +193,27 @@ async def list_users(store: Store) -> list[User]:
     return await users.all_users(store)
 
 
+async def show_user(store: Store, username: str) -> User:
+    found = await users.find_user(store, username)
+    if found is None:
+        raise _no_user(username)
+    return found[0]
+
+
 async def set_password(
     store: Store,
     username: str,
     password: str | None = None,
     *,
     cost: PasswordCost | None = None,
+    events: EventSink = _NOBODY,
     clock: Clock = system_clock,
 ) -> str:
     """The new password, random if none is given. All sessions and grants of the user end."""
     password = registration.password(password)
+    await show_user(store, username)
     password_hash = await hash_password(password, cost or PasswordCost())
+    await _tell(events, clock, Kind.USER_CHANGED, username, subject=username, reason="a new password")
     if not await users.set_password(store, username, password_hash, now=clock()):
         raise _no_user(username)
     return password
@@ -196,13 +225,24 @@ async def set_user_scope(store: Store, username: str, scope: str) -> None:
         raise _no_user(username)
 
 
-async def disable_user(store: Store, username: str, *, disabled: bool = True, clock: Clock = system_clock) -> None:
+async def disable_user(
+    store: Store,
+    username: str,
+    *,
+    disabled: bool = True,
+    events: EventSink = _NOBODY,
+    clock: Clock = system_clock,
+) -> None:
     """All sessions and grants of the user end."""
+    await show_user(store, username)
+    await _tell(events, clock, Kind.USER_CHANGED, username, subject=username, reason=_ABLE[disabled])
     if not await users.set_user_disabled(store, username, disabled=disabled, now=clock()):
         raise _no_user(username)
 
 
-async def remove_user(store: Store, username: str) -> None:
+async def remove_user(store: Store, username: str, *, events: EventSink = _NOBODY, clock: Clock = system_clock) -> None:
+    await show_user(store, username)
+    await _tell(events, clock, Kind.USER_REMOVED, username, subject=username)
     if not await users.delete_user(store, username):
         raise _no_user(username)
 
@@ -216,11 +256,25 @@ def _no_user(username: str) -> UsageError:
 
 
 async def _tell(
-    events: EventSink, clock: Clock, kind: Kind, target: str, *, client_id: str = "", subject: str = ""
+    events: EventSink,
+    clock: Clock,
+    kind: Kind,
+    target: str,
+    *,
+    client_id: str = "",
+    subject: str = "",
+    reason: str = "",
 ) -> None:
     correlation_id = new_correlation_id()
     await emit(
         events,
-        Event(kind=kind, correlation_id=correlation_id, target=target, client_id=client_id, subject=subject),
+        Event(
+            kind=kind,
+            correlation_id=correlation_id,
+            target=target,
+            client_id=client_id,
+            subject=subject,
+            reason=reason,
+        ),
         clock,
     )

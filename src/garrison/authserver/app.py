@@ -5,6 +5,7 @@ becomes a response in errors.py.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from garrison.authserver import (
     consent,
     errors,
     introspect,
+    key_schedule,
     login,
     logout,
     metadata,
@@ -35,16 +37,20 @@ from garrison.authserver import (
 )
 from garrison.authserver.client_keys import ClientKeys
 from garrison.authserver.context import Exchange, Server
+from garrison.authserver.keys import KeyRing
 from garrison.authserver.passwords import Passwords
 from garrison.authserver.settings import AuthServerSettings
 from garrison.authserver.stores.purge import purge
 from garrison.authserver.stores.store import Store, StoreUnavailableError
 from garrison.base.clock import Clock, system_clock
+from garrison.base.errors import GarrisonError
 from garrison.base.events import EventSink, new_correlation_id
 from garrison.base.fetch import Fetcher
 from garrison.base.peers import Peers
 from garrison.oauth.errors import OAuthError
 from garrison.oauth.server_metadata import well_known_paths
+
+logger = logging.getLogger(__name__)
 
 PURGE_INTERVAL = 60
 """Seconds between two looks for expired rows."""
@@ -93,15 +99,17 @@ def create_app(
     `fetcher` gets what clients name by a URL: their keys, and their metadata documents. It is closed with the
     application; without one it goes to public addresses alone.
     """
+    store = Store(settings.database_url)
     fetcher = fetcher or Fetcher(timeout=FETCH_TIMEOUT)
     server = Server(
         settings=settings,
-        store=Store(settings.database_url),
+        store=store,
         events=events,
         clock=clock,
         passwords=Passwords(settings.password_cost),
         fetcher=fetcher,
         client_keys=ClientKeys(fetcher, clock),
+        keys=KeyRing(store, settings.secret, settings.signing_keys),
     )
     well_known = [Row(path, "GET", metadata.endpoint, cors=True) for path in well_known_paths(settings.issuer)]
     app = Starlette(
@@ -174,13 +182,15 @@ def _lifespan(server: Server) -> Callable[[Starlette], AbstractAsyncContextManag
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await server.store.open()
-        purging = asyncio.create_task(_purge_forever(server))
+        chores: list[asyncio.Task[None]] = []
         try:
+            await server.keys.open(server.clock())
+            chores += [asyncio.create_task(chore(server)) for chore in (_purge_forever, _reload_keys_forever)]
             yield
         finally:
-            purging.cancel()
-            with suppress(asyncio.CancelledError):
-                await purging
+            for chore in chores:
+                chore.cancel()
+            await asyncio.gather(*chores, return_exceptions=True)
             await server.store.close()
             await server.fetcher.aclose()
 
@@ -189,9 +199,20 @@ def _lifespan(server: Server) -> Callable[[Starlette], AbstractAsyncContextManag
 
 async def _purge_forever(server: Server) -> None:
     while True:
+        gone = 0
         with suppress(StoreUnavailableError):
-            await purge(server.store, server.clock())
-        await asyncio.sleep(PURGE_INTERVAL)
+            gone = await purge(server.store, server.clock())
+        await asyncio.sleep(0 if gone else PURGE_INTERVAL)  # between two steps whoever waits for the database has it
+
+
+async def _reload_keys_forever(server: Server) -> None:
+    """Those at hand stay in use while the database can't be read, or holds what can't be opened."""
+    while True:
+        await asyncio.sleep(key_schedule.RELOAD)
+        try:
+            await server.keys.reload(server.clock())
+        except GarrisonError as error:
+            logger.error("the signing keys were not read again: %s", error)  # noqa: TRY400 - its trace says no more
 
 
 class DefaultHeaders:

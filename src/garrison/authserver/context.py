@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from garrison.authserver.client_keys import ClientKeys
+from garrison.authserver.keys import KeyRing
 from garrison.authserver.passwords import Passwords
 from garrison.authserver.settings import AuthServerSettings
 from garrison.authserver.stores.store import Store
@@ -28,6 +29,7 @@ class Server:
     passwords: Passwords
     fetcher: Fetcher
     client_keys: ClientKeys
+    keys: KeyRing
 
 
 @dataclass(frozen=True)

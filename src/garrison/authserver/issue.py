@@ -1,5 +1,7 @@
 """The token response (RFC 6749 §5.1): an access token by RFC 9068, signed off the event loop."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -44,11 +46,35 @@ async def record(exchange: Exchange, grant: Grant) -> None:
     )
 
 
+@asynccontextmanager
+async def recorded(exchange: Exchange, grant: Grant) -> AsyncIterator[None]:
+    """The block makes `grant` true, in one transaction; its record is durable before that, and no lock waits for it.
+
+    Whatever fails, nobody is told of a token: without the record the block does not run, and what it raises leaves the
+    store as it was. Then the record says too much, never too little, and a refusal with the same `jti` takes it back.
+
+    Raises:
+        EventStoreError: the block was not run.
+    """
+    await record(exchange, grant)
+    try:
+        yield
+    except Exception:
+        await exchange.note(
+            Kind.TOKEN_REFUSED,
+            subject=grant.subject,
+            client_id=grant.client_id,
+            reason="recorded as issued, and then it was not",
+            jti=grant.jti,
+        )
+        raise
+
+
 async def response(exchange: Exchange, grant: Grant) -> Response:
     settings = exchange.settings
     sign = partial(
         access_token.issue,
-        settings.signing_keys[0],
+        exchange.server.keys.signing(exchange.now),
         issuer=settings.issuer,
         subject=grant.subject,
         client_id=grant.client_id,

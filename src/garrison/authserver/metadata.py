@@ -3,11 +3,12 @@
 from starlette.responses import JSONResponse, Response
 
 from garrison.authserver.context import Exchange
+from garrison.authserver.key_schedule import JWKS_MAX_AGE
 from garrison.authserver.records import METHODS
 from garrison.authserver.token import GRANTS
 from garrison.oauth import client_assertion, jwks, pkce
 
-_FRESH = {"Cache-Control": "public, max-age=300"}
+_FRESH = {"Cache-Control": f"public, max-age={JWKS_MAX_AGE}"}
 
 
 async def endpoint(exchange: Exchange) -> Response:
@@ -46,4 +47,4 @@ async def health(exchange: Exchange) -> Response:
 
 
 async def key_set(exchange: Exchange) -> Response:
-    return JSONResponse(jwks.public_set(exchange.settings.signing_keys), headers=_FRESH)
+    return JSONResponse(jwks.public_set(exchange.server.keys.published(exchange.now)), headers=_FRESH)

@@ -9,7 +9,7 @@ from garrison.oauth.errors import InvalidToken
 
 def unexpired(exchange: Exchange, value: str) -> AccessToken | None:
     """The access token, if we have issued it and it has not expired; to the second, since the clock is our own."""
-    keys = jwks.by_kid(jwks.public_set(exchange.settings.signing_keys))
+    keys = jwks.by_kid(jwks.public_set(exchange.server.keys.published(exchange.now)))
     try:
         token = access_token.verify_as_issuer(value, keys, issuer=exchange.settings.issuer, now=exchange.now)
     except InvalidToken:

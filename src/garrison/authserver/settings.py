@@ -39,9 +39,10 @@ class AuthServerSettings:
     Attributes:
         issuer: its one name (RFC 8414 §2), https, or http on a loopback host; never taken from a request.
         database_url: a SQLAlchemy URL, or the path of a SQLite file.
-        signing_keys: the first one signs, all are published.
-        secret: at least 32 random bytes, for HMACs over forms, sealed requests and refresh-token successors.
+        secret: at least 32 random bytes, for HMACs over forms, sealed requests and refresh-token successors, and to
+            seal the signing keys in the database; the same one for all replicas.
         resources: the resources that tokens can be for (RFC 8707), each with the scopes it knows.
+        signing_keys: what an empty database begins with, the signing one first; none: a new one is made.
         scope_descriptions: what a scope allows, in plain words, for the consent page.
         access_token_lifetime: seconds, at most an hour.
         code_lifetime: seconds, at most 60.
@@ -64,9 +65,9 @@ class AuthServerSettings:
 
     issuer: str
     database_url: str = field(repr=False)
-    signing_keys: Sequence[SigningKey] = field(repr=False)
     secret: bytes = field(repr=False)
     resources: Mapping[str, frozenset[str]]
+    signing_keys: Sequence[SigningKey] = field(default=(), repr=False)
     scope_descriptions: Mapping[str, str] = field(default_factory=dict)
     access_token_lifetime: int = 900
     code_lifetime: int = 60
@@ -89,8 +90,6 @@ class AuthServerSettings:
 
     def __post_init__(self) -> None:
         _check_issuer(self.issuer)
-        if not self.signing_keys:
-            raise UsageError("the authorization server has no signing key", "Run `garrison init`.")
         if len(self.secret) < MIN_SECRET:
             raise UsageError(f"the authorization server's secret is shorter than {MIN_SECRET} bytes")
         if not self.resources:

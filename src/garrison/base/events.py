@@ -42,7 +42,11 @@ class Kind(StrEnum):
     CONSENT_REFUSED = "consent.refused"
     CLIENT_ADDED = "client.added"
     CLIENT_CHANGED = "client.changed"
+    CLIENT_REMOVED = "client.removed"
     USER_ADDED = "user.added"
+    USER_CHANGED = "user.changed"
+    USER_REMOVED = "user.removed"
+    KEYS_ROTATED = "keys.rotated"
     # the process
     SERVER_STARTED = "server.started"
     SERVER_STOPPED = "server.stopped"

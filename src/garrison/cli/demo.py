@@ -53,7 +53,7 @@ async def _walk(args: argparse.Namespace, folder: Path) -> int:
 
     home = Home(folder)
     reporter = _report.quiet() if args.json else _report.talkative()
-    outcomes = await prepared(home, reporter)
+    outcomes = await prepared(home, os.environ, reporter)
     if outcomes[0].passed:
         async with staged(home, os.environ, reporter) as scene:
             outcomes += await walk(scene, reporter)

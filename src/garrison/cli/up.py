@@ -19,6 +19,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _up(args: argparse.Namespace) -> None:
+    from garrison.base.files import make_private_folder
     from garrison.config import server_settings
     from garrison.demo.installation import install
     from garrison.demo.system import HTTP_PORTS, TLS_PORTS, Addresses, serving_both
@@ -28,7 +29,8 @@ async def _up(args: argparse.Namespace) -> None:
     auth_port, mcp_port = HTTP_PORTS if args.http else TLS_PORTS
     at = Addresses(args.auth_port or auth_port, args.mcp_port or mcp_port, tls=not args.http)
     home = Home(args.home)
-    if await install(home):
+    make_private_folder(home.folder)
+    if await install(home, server_settings(home.folder, os.environ).auth_database_url):
         note(f"made the state folder {home.folder}")
     if args.http:
         note("plain HTTP: on loopback only, nothing is encrypted; leave --http out for TLS")

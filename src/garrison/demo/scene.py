@@ -21,6 +21,7 @@ class Scene:
         http: a client with that context; it follows no redirects.
         show: prints a line of detail for the person who watches.
         restart: stops both servers and starts them again on the same addresses and state folder.
+        database_url: the authorization server's database.
         learnt: what earlier steps found and later ones build on: documents, tokens, a ticket.
     """
 
@@ -30,6 +31,7 @@ class Scene:
     http: httpx2.AsyncClient
     show: Callable[[str], None]
     restart: Callable[[], Awaitable[None]]
+    database_url: str = field(repr=False)
     learnt: dict[str, Any] = field(default_factory=dict)
 
     def known(self, name: str) -> Any:

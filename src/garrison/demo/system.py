@@ -78,8 +78,7 @@ def authorization_server(
     return create_app(
         AuthServerSettings(
             issuer=issuer,
-            database_url=home.auth_database_url,
-            signing_keys=home.read_signing_keys(),
+            database_url=home.auth_database_url(settings.auth_database_url),
             secret=home.read_secret(),
             resources=dict.fromkeys(resources, (settings.policy or POLICY).grantable()),
             scope_descriptions=SCOPES,

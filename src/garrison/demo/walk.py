@@ -83,16 +83,24 @@ async def staged(home: Home, environ: Mapping[str, str], reporter: Reporter) -> 
         # No idle connections: they would keep a server that is to be restarted waiting for them.
         limits = httpx2.Limits(max_keepalive_connections=0)
         async with httpx2.AsyncClient(verify=trust, timeout=TIMEOUT, trust_env=False, limits=limits) as http:
-            yield Scene(home=home, at=at, trust=trust, http=http, show=reporter.detail, restart=servers.restart)
+            yield Scene(
+                home=home,
+                at=at,
+                trust=trust,
+                http=http,
+                show=reporter.detail,
+                restart=servers.restart,
+                database_url=home.auth_database_url(server_settings(home.folder, environ).auth_database_url),
+            )
     finally:
         await servers.stop()
 
 
-async def prepared(home: Home, reporter: Reporter) -> list[Outcome]:
+async def prepared(home: Home, environ: Mapping[str, str], reporter: Reporter) -> list[Outcome]:
     """The first step: make the state folder."""
 
     async def make(_scene: None) -> str:
-        made = await install(home)
+        made = await install(home, server_settings(home.folder, environ).auth_database_url)
         open_files = [file.name for file in home.folder.iterdir() if file.stat().st_mode & 0o077]
         if open_files:
             raise GarrisonError(f"others may read {', '.join(open_files)}")

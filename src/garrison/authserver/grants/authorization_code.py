@@ -66,15 +66,10 @@ async def _spend(exchange: Exchange, client: Client, code: Code, scope: frozense
         refresh_token=refresh_token,
     )
     idle_end = exchange.now + exchange.settings.refresh_idle_lifetime
-    spent = await consume_code(
-        exchange.store,
-        code,
-        now=exchange.now,
-        refresh=(seal.hashed(refresh_token), idle_end) if refresh_token else None,
-        witness=lambda: issue.record(exchange, grant),
-    )
-    if not spent:
-        raise await _replayed(exchange, code)
+    first = (seal.hashed(refresh_token), idle_end) if refresh_token else None
+    async with issue.recorded(exchange, grant):
+        if not await consume_code(exchange.store, code, now=exchange.now, refresh=first):
+            raise await _replayed(exchange, code)
     return grant
 
 

@@ -7,7 +7,7 @@ from garrison.authserver.context import Exchange
 from garrison.authserver.forms import Parameters, required
 from garrison.authserver.records import Client, RefreshToken
 from garrison.authserver.stores.families import revoke_family
-from garrison.authserver.stores.refresh_tokens import Successor, find_refresh_token, rotate_refresh
+from garrison.authserver.stores.refresh_tokens import Successor, answer_was_lost, find_refresh_token, rotate_refresh
 from garrison.authserver.stores.users import find_user
 from garrison.base.events import Kind
 from garrison.oauth.errors import InvalidGrant
@@ -57,22 +57,18 @@ async def _scope_still_possible(
 
 async def _rotate(exchange: Exchange, token: RefreshToken, value: str, grant: issue.Grant) -> issue.Grant:
     settings, now = exchange.settings, exchange.now
+    if token.used and not await answer_was_lost(exchange.store, token.key, now - settings.refresh_grace):
+        raise await _reused(exchange, token)
     fresh_salt = seal.new_secret()
     successor = Successor(
         key=seal.hashed(_successor(exchange, value, fresh_salt)),
         salt=fresh_salt,
         expires_at=now + settings.refresh_idle_lifetime,
     )
-    salt = await rotate_refresh(
-        exchange.store,
-        token,
-        successor,
-        now=now,
-        grace=settings.refresh_grace,
-        witness=lambda: issue.record(exchange, grant),
-    )
-    if salt is None:
-        raise await _reused(exchange, token)
+    async with issue.recorded(exchange, grant):
+        salt = await rotate_refresh(exchange.store, token, successor, now=now, grace=settings.refresh_grace)
+        if salt is None:
+            raise await _reused(exchange, token)
     return replace(grant, refresh_token=_successor(exchange, value, salt))
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from garrison.authserver.records import Client
 from garrison.authserver.stores.store import Store
-from garrison.authserver.stores.tables import clients, consents
+from garrison.authserver.stores.tables import clients, consents, families
 from garrison.oauth import scope
 
 
@@ -75,23 +75,31 @@ async def all_clients(store: Store) -> list[Client]:
 
 
 async def set_client_secret(store: Store, client_id: str, secret_hash: str) -> bool:
-    return await _update(store, client_id, secret_hash=secret_hash)
+    async with store.write() as connection:
+        result = await connection.execute(
+            clients.update().where(clients.c.client_id == client_id).values(secret_hash=secret_hash)
+        )
+    return result.rowcount == 1
 
 
-async def set_client_disabled(store: Store, client_id: str, *, disabled: bool) -> bool:
-    return await _update(store, client_id, disabled=disabled)
+async def set_client_disabled(store: Store, client_id: str, *, disabled: bool, now: float) -> bool:
+    """Whatever the client was granted has ended, for good."""
+    async with store.write() as connection:
+        result = await connection.execute(
+            clients.update().where(clients.c.client_id == client_id).values(disabled=disabled)
+        )
+        await connection.execute(
+            families.update()
+            .where(families.c.client_id == client_id, families.c.revoked_at.is_(None))
+            .values(revoked_at=now)
+        )
+    return result.rowcount == 1
 
 
 async def delete_client(store: Store, client_id: str) -> bool:
     """Gone with its consents, codes and refresh tokens (ON DELETE CASCADE)."""
     async with store.write() as connection:
         result = await connection.execute(clients.delete().where(clients.c.client_id == client_id))
-    return result.rowcount == 1
-
-
-async def _update(store: Store, client_id: str, **values: Any) -> bool:
-    async with store.write() as connection:
-        result = await connection.execute(clients.update().where(clients.c.client_id == client_id).values(**values))
     return result.rowcount == 1
 
 

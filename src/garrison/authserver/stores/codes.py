@@ -1,16 +1,11 @@
 """Verbs on authorization codes (RFC 6749 §4.1.2: short-lived and used once)."""
 
-from collections.abc import Awaitable, Callable
-
 import sqlalchemy as sa
 
 from garrison.authserver.records import Code
 from garrison.authserver.stores.families import FAMILY_COLUMNS, as_family, insert_family, lock_living_family
 from garrison.authserver.stores.store import Store
 from garrison.authserver.stores.tables import codes, families, refresh_tokens
-
-Witness = Callable[[], Awaitable[None]]
-"""Called inside a verb's transaction, when the change is made and not yet committed; if it raises, nothing changes."""
 
 
 async def save_code(store: Store, code: Code) -> None:
@@ -58,9 +53,7 @@ async def find_code(store: Store, key: str) -> Code | None:
     )
 
 
-async def consume_code(
-    store: Store, code: Code, *, now: float, refresh: tuple[str, float] | None, witness: Witness
-) -> bool:
+async def consume_code(store: Store, code: Code, *, now: float, refresh: tuple[str, float] | None) -> bool:
     """Use `code` up, and begin its refresh tokens with (key, expires_at) if there are to be any.
 
     Of any number of callers, in any number of processes, one gets True.
@@ -77,5 +70,4 @@ async def consume_code(
             await connection.execute(
                 refresh_tokens.insert().values(key=refresh[0], family_id=code.family.id, expires_at=refresh[1])
             )
-        await witness()
     return True

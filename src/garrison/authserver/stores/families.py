@@ -19,6 +19,30 @@ async def revoke_family(store: Store, family_id: str, now: float) -> bool:
     return result.rowcount == 1
 
 
+async def living_families(
+    store: Store, now: float, *, username: str | None = None, client_id: str | None = None
+) -> list[Family]:
+    """Those that are neither revoked nor expired, of a user or a client or of all, newest first."""
+    query = (
+        sa.select(*FAMILY_COLUMNS)
+        .where(families.c.revoked_at.is_(None), families.c.expires_at > now)
+        .order_by(families.c.created_at.desc(), families.c.id)
+    )
+    if username is not None:
+        query = query.where(families.c.username == username)
+    if client_id is not None:
+        query = query.where(families.c.client_id == client_id)
+    async with store.read() as connection:
+        return [as_family(row) for row in await connection.execute(query)]
+
+
+async def find_family(store: Store, family_id: str) -> Family | None:
+    """The family, whatever became of it."""
+    async with store.read() as connection:
+        row = (await connection.execute(sa.select(*FAMILY_COLUMNS).where(families.c.id == family_id))).one_or_none()
+    return as_family(row) if row else None
+
+
 def insert_family(family: Family) -> sa.Insert:
     return families.insert().values(
         id=family.id,

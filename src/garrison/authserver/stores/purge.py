@@ -24,13 +24,17 @@ UNUSED_KEPT = 30 * KEPT
 
 
 async def purge(store: Store, now: float, batch: int = BATCH) -> int:
-    """Delete at most `batch` rows of each table; returns how many went."""
+    """Delete at most `batch` rows of each table; returns how many went. Replicas that do so at once share the work.
+
+    A family goes after its last code and token: the database would delete them with it, however many there are.
+    """
+    over = sa.select(families.c.id).where(families.c.expires_at < now - KEPT)
     unused = clients.c.client_id.not_in(sa.union(sa.select(families.c.client_id), sa.select(consents.c.client_id)))
     gone = 0
     for table, expired in (
-        (codes, codes.c.expires_at < now - KEPT),
-        (refresh_tokens, refresh_tokens.c.expires_at < now - KEPT),
-        (families, families.c.expires_at < now - KEPT),
+        (codes, sa.or_(codes.c.expires_at < now - KEPT, codes.c.family_id.in_(over))),
+        (refresh_tokens, sa.or_(refresh_tokens.c.expires_at < now - KEPT, refresh_tokens.c.family_id.in_(over))),
+        (families, sa.and_(families.c.expires_at < now - KEPT, *_childless())),
         (clients, (clients.c.source == "document") & (clients.c.fresh_until < now - KEPT) & unused),
         (clients, (clients.c.source == "registration") & (clients.c.created_at < now - UNUSED_KEPT) & unused),
         (sessions, sessions.c.expires_at < now),
@@ -39,7 +43,13 @@ async def purge(store: Store, now: float, batch: int = BATCH) -> int:
         (used_assertions, used_assertions.c.expires_at < now),
     ):
         key = next(iter(table.primary_key))
-        doomed = sa.select(key).where(expired).limit(batch)
+        doomed = sa.select(key).where(expired).limit(batch).with_for_update(skip_locked=True, of=table)
         async with store.write() as connection:
             gone += (await connection.execute(table.delete().where(key.in_(doomed)))).rowcount
     return gone
+
+
+def _childless() -> list[sa.ColumnElement[bool]]:
+    return [
+        ~sa.exists().where(child.c.family_id == families.c.id).correlate(families) for child in (codes, refresh_tokens)
+    ]

@@ -6,7 +6,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from garrison.authserver.records import RefreshToken
-from garrison.authserver.stores.codes import Witness
 from garrison.authserver.stores.families import FAMILY_COLUMNS, as_family, lock_living_family
 from garrison.authserver.stores.store import Store
 from garrison.authserver.stores.tables import families, refresh_tokens
@@ -33,8 +32,14 @@ async def find_refresh_token(store: Store, key: str) -> RefreshToken | None:
     return RefreshToken(key, as_family(row), row.expires_at, row.used_at is not None) if row else None
 
 
+async def answer_was_lost(store: Store, key: str, since: float) -> bool:
+    """Whether the token was used after `since` and its successor was not: whoever asks again may be told it again."""
+    async with store.read() as connection:
+        return await connection.scalar(_lost_answer(key, since)) is not None
+
+
 async def rotate_refresh(
-    store: Store, token: RefreshToken, successor: Successor, *, now: float, grace: float, witness: Witness
+    store: Store, token: RefreshToken, successor: Successor, *, now: float, grace: float
 ) -> str | None:
     """Use `token` up and let `successor` take over.
 
@@ -62,8 +67,6 @@ async def rotate_refresh(
             )
         else:
             salt = await connection.scalar(_lost_answer(token.key, now - grace))
-        if salt is not None:
-            await witness()
     return salt
 
 

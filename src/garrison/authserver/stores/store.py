@@ -7,6 +7,8 @@ import os
 from asyncio import Lock
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,16 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InvalidRequestError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from garrison.authserver.stores.tables import METADATA, clients
+from garrison.authserver.stores import migrations
+from garrison.authserver.stores.tables import clients
 from garrison.base.errors import GarrisonError, UsageError
 from garrison.base.files import PRIVATE_FILE
 
 LOCK_TIMEOUT = 5.0
-"""Seconds that a SQLite connection waits for another process's transaction."""
+"""Seconds that a connection, a lock or a statement is waited for."""
+
+_EXCLUSIVE = int.from_bytes(b"garrison")
+"""The name of our advisory lock in PostgreSQL, a number."""
 
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 
@@ -32,28 +38,40 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = _as_url(url)
         self._sqlite = self.url.get_backend_name() == "sqlite"
-        options: dict[str, Any] = {"connect_args": {"timeout": LOCK_TIMEOUT}} if self._sqlite else {}
         try:
             # Parameters are hashes and names of people: they don't belong into an exception's text.
-            self._engine = create_async_engine(self.url, hide_parameters=True, **options)
+            self._engine = create_async_engine(self.url, hide_parameters=True, **_options(self.url))
         except (ImportError, ArgumentError, InvalidRequestError):
             driver = self.url.drivername
-            raise UsageError(f"there is no asynchronous driver {driver}", "Install one, such as asyncpg.") from None
+            raise UsageError(
+                f"there is no asynchronous driver {driver}", "For PostgreSQL: pip install garrison[postgres]."
+            ) from None
         self._turn = Lock()
         if self._sqlite:
             sa.event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
             sa.event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
+        else:
+            sa.event.listen(self._engine.sync_engine, "connect", _prepare_postgresql)
 
     async def open(self) -> None:
-        """Make the database, private to its owner, and the tables that are missing.
+        """Make the database, private to its owner, and bring its tables to this version; those who do so at once wait
+        for each other.
 
         Raises:
             StoreUnavailableError: it can't be done.
+            GarrisonError: the database is newer than this code.
         """
+        await self.migrate()
+
+    async def migrate(self) -> str | None:
+        """As `open`; returns the version that the tables had, None if there were none."""
         if self._sqlite:
             _make_private_file(self.url)
-        async with self.write() as connection:
-            await connection.run_sync(METADATA.create_all)
+        async with self.read() as connection:
+            if await connection.run_sync(migrations.version) == migrations.HEAD:
+                return migrations.HEAD
+        async with self.exclusive() as connection:
+            return await connection.run_sync(migrations.upgrade)
 
     async def ping(self) -> None:
         """Raises `StoreUnavailableError` if the database does not answer, or has no tables."""
@@ -68,6 +86,14 @@ class Store:
         """A connection that sees one moment's state."""
         async with _reported(), self._engine.connect() as connection:
             await connection.execution_options(reads_only=True)
+            yield connection
+
+    @asynccontextmanager
+    async def exclusive(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction like `write`, of which there is one at a time, in all processes together."""
+        async with self.write() as connection:
+            if not self._sqlite:  # where every writer is alone
+                await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_EXCLUSIVE)))
             yield connection
 
     @asynccontextmanager
@@ -95,6 +121,16 @@ async def open_store(url: str) -> AsyncIterator[Store]:
         await store.close()
 
 
+@cache
+def _failures() -> tuple[type[Exception], ...]:
+    """What a database that is not there raises. asyncpg's errors on connecting are its own, and it is an extra."""
+    try:
+        asyncpg: Any = import_module("asyncpg")
+    except ImportError:
+        return SQLAlchemyError, OSError
+    return SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError
+
+
 @asynccontextmanager
 async def _reported() -> AsyncIterator[None]:
     """Failures of the database as one error, without its text: that may hold addresses and credentials."""
@@ -102,12 +138,22 @@ async def _reported() -> AsyncIterator[None]:
         yield
     except IntegrityError:
         raise
-    except (SQLAlchemyError, OSError) as error:
+    except _failures() as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         raise StoreUnavailableError(
             f"the authorization server's database is not available ({type(cause).__name__})",
             "Check database_url, and that its file or server can be reached and written.",
         ) from None
+
+
+def _options(url: sa.URL) -> dict[str, Any]:
+    if url.get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": LOCK_TIMEOUT}}
+    if url.drivername == "postgresql+asyncpg":
+        # A connection that died with the server is found out before it is used, so that no restart of ours is needed.
+        timeouts = {"timeout": LOCK_TIMEOUT, "command_timeout": LOCK_TIMEOUT}
+        return {"pool_pre_ping": True, "pool_timeout": LOCK_TIMEOUT, "connect_args": timeouts}
+    return {"pool_pre_ping": True}
 
 
 def _as_url(url: str) -> sa.URL:
@@ -140,6 +186,16 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _prepare_postgresql(connection: Any, _record: Any) -> None:
+    """A server that forgets its last commits when it crashes would let a code be used twice; stricter is left alone."""
+    cursor = connection.cursor()
+    cursor.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    cursor.close()
+    connection.commit()
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

@@ -119,3 +119,12 @@ used_assertions = sa.Table(
     sa.Column("key", _HASH, primary_key=True),
     sa.Column("expires_at", _TIME, nullable=False, index=True),
 )
+
+signing_keys = sa.Table(
+    "signing_keys",
+    METADATA,
+    sa.Column("kid", sa.String(64), primary_key=True),
+    # The private JWK, encrypted with a key that is made of the server's secret: a copy of the database signs nothing.
+    sa.Column("sealed", sa.Text, nullable=False),
+    sa.Column("signs_from", _TIME, nullable=False),
+)

@@ -10,6 +10,8 @@ from typing import Any
 import httpx2
 
 from garrison.authserver.admin import add_client, open_store
+from garrison.authserver.key_schedule import signing
+from garrison.authserver.keys import list_keys
 from garrison.demo.scene import Scene, Step, expect, expect_status
 from garrison.demo.wire import call_tool, result
 from garrison.oauth import challenge
@@ -45,7 +47,7 @@ async def _refused(scene: Scene, token: str) -> str:
 
 
 async def forged(scene: Scene) -> str:
-    kid = scene.home.read_signing_keys()[0].kid
+    kid = (await _signing_key(scene)).kid
     return await _refused(scene, _token(scene, replace(new_signing_key(), kid=kid)))
 
 
@@ -58,12 +60,12 @@ async def alg_none(scene: Scene) -> str:
 
 
 async def other_resource(scene: Scene) -> str:
-    key = scene.home.read_signing_keys()[0]
+    key = await _signing_key(scene)
     return await _refused(scene, _token(scene, key, audience="https://payments.example/mcp"))
 
 
 async def expired(scene: Scene) -> str:
-    key = scene.home.read_signing_keys()[0]
+    key = await _signing_key(scene)
     return await _refused(scene, _token(scene, key, now=time.time() - 2 * LIFETIME))
 
 
@@ -106,9 +108,15 @@ async def _answered(scene: Scene, token: str) -> httpx2.Response:
     return await call_tool(scene.http, scene.at.resource, token, *CALL)
 
 
+async def _signing_key(scene: Scene) -> SigningKey:
+    """The server's own: these tokens are wrong in one thing each, and their signature isn't it."""
+    async with open_store(scene.database_url) as store:
+        return signing(await list_keys(store, scene.home.read_secret()), time.time())
+
+
 async def _fresh_token(scene: Scene, name: str, scope: str) -> str:
     """A token of a new client, so that what it does counts on nobody else's budget."""
-    async with open_store(scene.home.auth_database_url) as store:
+    async with open_store(scene.database_url) as store:
         client = await add_client(
             store, name, grants=["client_credentials"], scope=scope, resources=[scene.at.resource]
         )

@@ -1,0 +1,106 @@
+"""`garrison auth user …`."""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from garrison.cli._auth_store import add_verb, opened, told
+from garrison.cli._common import note, print_json, print_table
+
+if TYPE_CHECKING:
+    from garrison.authserver.records import User
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", metavar="add|list|show|rotate|disable|enable|remove", required=True)
+    add = add_verb(verbs, "add", "add a user; a random password is shown once", "NAME")
+    add.add_argument("--scope", required=True, metavar='"A B"', help="everything the user may grant")
+    add_verb(verbs, "list", "list the users")
+    add_verb(verbs, "show", "show a user", "NAME")
+    add_verb(verbs, "rotate", "give a user a new random password, shown once; sessions and grants end", "NAME")
+    add_verb(verbs, "disable", "let a user sign in no more; sessions and grants end", "NAME")
+    add_verb(verbs, "enable", "let a disabled user sign in again", "NAME")
+    add_verb(verbs, "remove", "remove a user, and all they granted", "NAME")
+
+
+async def run(args: argparse.Namespace) -> None:
+    verbs = {
+        "add": _add,
+        "list": _list,
+        "show": _show,
+        "rotate": _rotate,
+        "disable": _disable,
+        "enable": _disable,
+        "remove": _remove,
+    }
+    await verbs[args.verb](args)
+
+
+async def _add(args: argparse.Namespace) -> None:
+    from garrison.authserver.admin import add_user
+
+    async with opened(args) as (store, events):
+        made = await add_user(store, args.name, scope=args.scope, events=events)
+    _told_once(args, made.user, made.password)
+
+
+async def _list(args: argparse.Namespace) -> None:
+    from garrison.authserver.admin import list_users
+
+    async with opened(args) as (store, _):
+        found = [_user(user) for user in await list_users(store)]
+    if args.json:
+        print_json(found)
+    else:
+        rows = [(user["username"], "no" if user["disabled"] else "yes", user["scope"]) for user in found]
+        print_table(rows, ("USERNAME", "ENABLED", "SCOPE"))
+
+
+async def _show(args: argparse.Namespace) -> None:
+    from garrison.authserver.admin import show_user
+
+    async with opened(args) as (store, _):
+        shown = _user(await show_user(store, args.name))
+    if args.json:
+        print_json(shown)
+    else:
+        print_table(list(shown.items()), ("USER", ""))
+
+
+async def _rotate(args: argparse.Namespace) -> None:
+    from garrison.authserver.admin import set_password, show_user
+
+    async with opened(args) as (store, events):
+        password = await set_password(store, args.name, events=events)
+        user = await show_user(store, args.name)
+    _told_once(args, user, password)
+
+
+async def _disable(args: argparse.Namespace) -> None:
+    from garrison.authserver.admin import disable_user
+
+    async with opened(args) as (store, events):
+        await disable_user(store, args.name, disabled=args.verb == "disable", events=events)
+    told(args, f"{args.verb}d", "username", args.name)
+
+
+async def _remove(args: argparse.Namespace) -> None:
+    from garrison.authserver.admin import remove_user
+
+    async with opened(args) as (store, events):
+        await remove_user(store, args.name, events=events)
+    told(args, "removed", "username", args.name)
+
+
+def _told_once(args: argparse.Namespace, user: "User", password: str) -> None:
+    if args.json:
+        print_json({**_user(user), "password": password})
+        return
+    print(f"username  {user.username}")
+    print(f"password  {password}")
+    note("the password is shown this once; only its hash is kept")
+
+
+def _user(user: "User") -> dict[str, Any]:
+    from garrison.oauth import scope
+
+    return {"username": user.username, "scope": scope.render(user.scope), "disabled": user.disabled}
