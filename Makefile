@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml requirements/all.txt requirements/uv.txt
 demo: $(STAMP)  ## the whole system in one walk
 	@$(BIN)/garrison demo
 
-services:  # the real nginx and Redis that tests run: from Debian when root there; else the tests that need them say what is missing
+services:  # the real nginx, Redis and PostgreSQL that tests run: from Debian when root there; else the tests that need them say what is missing
 	@sh tests/services.sh
 
 test: $(STAMP) services  ## every test, with branch coverage
