@@ -71,6 +71,7 @@ async def test_a_process_that_is_killed_while_it_refreshes_leaves_the_client_one
 
 
 @pytest.mark.needs("postgresql")
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 async def test_while_postgresql_is_gone_everything_is_503_and_afterwards_all_is_as_it_was(
     world: World, postgresql: PostgreSQL
@@ -96,6 +97,10 @@ async def test_while_postgresql_is_gone_everything_is_503_and_afterwards_all_is_
         assert "access_token" not in response.text
     assert (await world.token(client, code)).status_code == 200
     assert (await world.token(client, refresh)).status_code == 200
+    await anyio.to_thread.run_sync(postgresql.stop)
+    await anyio.to_thread.run_sync(postgresql.start)
+    response = await world.token(client, {"grant_type": "client_credentials"})
+    assert response.status_code == 200, "a connection that died meanwhile costs nobody an answer"
 
 
 async def test_a_clock_that_is_set_back_revives_no_code_and_no_token(world: World) -> None:

@@ -1,6 +1,7 @@
 """Statements 45 and 46: what /introspect tells, to whom, and that what was revoked is seen there at once."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -12,7 +13,7 @@ from garrison.authserver.stores.purge import purge
 from garrison.authserver.stores.tables import users
 from garrison.base.errors import UsageError
 from garrison.base.events import Kind
-from garrison.oauth import client_assertion, jwks
+from garrison.oauth import access_token, client_assertion, jwks
 from tests.authserver.world import CHEAP, ISSUER, RESOURCE, Forms, World
 
 INACTIVE = {"active": False}
@@ -121,10 +122,20 @@ async def test_46_what_is_no_token_of_ours_is_inactive(world: World, token: str)
 
 async def test_46_a_token_of_another_key_or_issuer_is_inactive(world: World) -> None:
     client, server = await world.client(), await resource_server(world)
-    for changes in ({"signing_keys": [jwks.new_signing_key("ES256")]}, {"issuer": "https://evil.example"}):
-        forger = await world.another_app(**changes)
-        body = (await world.token(client, CLIENT_CREDENTIALS, forger)).json()
-        assert await asked(world, server, body["access_token"]) == INACTIVE
+    (ours,), theirs = world.settings.signing_keys, jwks.new_signing_key("ES256")
+    claims: dict[str, Any] = {
+        "subject": client.client_id,
+        "client_id": client.client_id,
+        "audience": RESOURCE,
+        "scope": ["customer:read"],
+        "now": world.time,
+        "lifetime": 60,
+        "jti": "1",
+    }
+    for key, issuer in ((theirs, ISSUER), (replace(theirs, kid=ours.kid), ISSUER), (ours, "https://evil.example")):
+        token = access_token.issue(key, issuer=issuer, **claims)
+        assert await asked(world, server, token) == INACTIVE
+    assert (await asked(world, server, access_token.issue(ours, issuer=ISSUER, **claims)))["active"] is True
 
 
 async def test_46_an_expired_token_is_inactive_to_the_second(world: World) -> None:
