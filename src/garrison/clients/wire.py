@@ -17,7 +17,7 @@ ENVELOPE = frozenset(
 )
 """What each hop puts into `_meta` for itself."""
 READS = frozenset({"completion/complete", "prompts/get", "resources/read", "resources/subscribe", "logging/setLevel"})
-RAW: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
+RAW: Any = TypeAdapter(dict[str, Any])
 """A result as it came, unparsed and uncopied."""
 _MODERN_ONLY = ("resultType", "ttlMs", "cacheScope")
 

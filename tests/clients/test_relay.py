@@ -1,0 +1,209 @@
+"""What the bridge hands on, for a client of either era and a server of either era."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client, MCPError, types
+from mcp.client.session import ClientRequestContext
+
+from garrison.clients.wire import AnyNotification, AnyRequest
+from tests.clients.far_server import BIG, FarServer, near_client
+from tests.clients.world import Stage
+
+ERAS = [("legacy", "legacy"), ("legacy", "auto"), ("auto", "legacy"), ("auto", "auto")]
+both = pytest.mark.parametrize(("local", "remote"), ERAS, ids=[f"{a}-to-{b}" for a, b in ERAS])
+
+
+@pytest.fixture
+async def far(stages: tuple[Stage, Stage, Stage]) -> AsyncIterator[FarServer]:
+    far = FarServer()
+    app = far.app()
+    stages[1].app = app
+    async with app.router.lifespan_context(app):
+        yield far
+
+
+@pytest.fixture
+def url(stages: tuple[Stage, Stage, Stage]) -> str:
+    return f"{stages[1].url}/mcp"
+
+
+def text(result: types.CallToolResult) -> str:
+    assert isinstance(result.content[0], types.TextContent)
+    return result.content[0].text
+
+
+async def answer_ada(_: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
+    assert params.message == "Who?"
+    return types.ElicitResult(action="accept", content={"name": "Ada"})
+
+
+@both
+async def test_the_remote_servers_name_and_all_its_lists_arrive(
+    far: FarServer, url: str, local: str, remote: str
+) -> None:
+    async with near_client(url, local, remote) as client:
+        assert client.server_info
+        assert (client.server_info.name, client.server_info.version) == ("far", "7")
+        assert client.instructions == "Ask me."
+        assert client.server_capabilities.tools
+        assert [tool.name for tool in (await client.list_tools()).tools][:2] == ["echo", "wait"]
+        assert [str(one.uri) for one in (await client.list_resources()).resources] == ["far://x"]
+        assert (await client.read_resource("far://x")).contents[0].model_dump()["text"] == "X"
+        assert (await client.list_prompts()).prompts[0].name == "p"
+        assert "p for me" in str((await client.get_prompt("p", {"who": "me"})).messages)
+        reference = types.PromptReference(type="ref/prompt", name="p")
+        assert (await client.complete(reference, {"name": "who", "value": "m"})).completion.values == ["m!"]
+        result = await client.call_tool("echo", {"deep": {"null": None, "list": [1, None]}})
+        assert result.structured_content == {"echo": {"deep": {"null": None, "list": [1, None]}}}
+
+
+@both
+async def test_the_remote_server_learns_whom_it_serves(far: FarServer, url: str, local: str, remote: str) -> None:
+    info = types.Implementation(name="desk", version="3")
+    async with near_client(url, local, remote, client_info=info, elicitation_callback=answer_ada) as client:
+        await client.list_tools()
+    known = far.clients[-1]
+    assert known
+    assert (known.client_info.name, known.client_info.version) == ("desk", "3")
+    assert known.capabilities.elicitation
+    assert known.capabilities.sampling is None
+
+
+@both
+async def test_an_error_arrives_with_its_code_words_and_data(far: FarServer, url: str, local: str, remote: str) -> None:
+    async with near_client(url, local, remote) as client:
+        with pytest.raises(MCPError, match="out of paper") as raised:
+            await client.call_tool("fail", {})
+    assert (raised.value.error.code, raised.value.error.data) == (-32050, {"tray": 2})
+
+
+@both
+async def test_a_question_of_the_server_is_put_to_the_client(far: FarServer, url: str, local: str, remote: str) -> None:
+    async with near_client(url, local, remote, elicitation_callback=answer_ada) as client:
+        with anyio.fail_after(20):
+            assert text(await client.call_tool("ask", {})).startswith("hello Ada")
+
+
+@both
+async def test_a_client_that_refuses_a_question_ends_the_call(
+    far: FarServer, url: str, local: str, remote: str
+) -> None:
+    async def refuse(_: ClientRequestContext, params: types.ElicitRequestParams) -> types.ErrorData:
+        return types.ErrorData(code=-32602, message="not now")
+
+    async with near_client(url, local, remote, elicitation_callback=refuse) as client:
+        with pytest.raises(MCPError, match="not now"), anyio.fail_after(20):
+            await client.call_tool("ask", {})
+
+
+@both
+async def test_progress_arrives_at_the_call_it_is_about(far: FarServer, url: str, local: str, remote: str) -> None:
+    steps: list[tuple[float, float | None, str | None]] = []
+    done = anyio.Event()
+
+    async def report(progress: float, total: float | None, message: str | None) -> None:
+        steps.append((progress, total, message))
+        if len(steps) == 2:
+            done.set()
+
+    async with near_client(url, local, remote) as client:
+        await client.call_tool("report", {}, progress_callback=report)
+        with anyio.fail_after(20):
+            await done.wait()
+    assert sorted(steps) == [(1.0, 2.0, "step 1"), (2.0, 2.0, "step 2")]
+
+
+@both
+async def test_a_cancelled_call_is_cancelled_at_the_server(far: FarServer, url: str, local: str, remote: str) -> None:
+    async with near_client(url, local, remote) as client:
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(client.call_tool, "wait", {})
+                await far.waiting.wait()
+                tasks.cancel_scope.cancel()
+            await far.cancelled.wait()
+            assert text(await client.call_tool("say", {})) == "said"
+
+
+@both
+async def test_a_slow_call_holds_up_no_other(far: FarServer, url: str, local: str, remote: str) -> None:
+    async with near_client(url, local, remote) as client, anyio.create_task_group() as tasks:
+        tasks.start_soon(client.call_tool, "wait", {})
+        with anyio.fail_after(20):
+            await far.waiting.wait()
+            assert (await client.call_tool("echo", {"n": 1})).structured_content == {"echo": {"n": 1}}
+        far.release.set()
+
+
+@both
+async def test_a_result_of_ten_megabytes_arrives(far: FarServer, url: str, local: str, remote: str) -> None:
+    async with near_client(url, local, remote) as client:
+        assert len(text(await client.call_tool("big", {}))) == BIG
+
+
+@both
+async def test_news_reach_a_client_that_wants_them(far: FarServer, url: str, local: str, remote: str) -> None:
+    heard: list[str] = []
+    news = anyio.Event()
+
+    async def hear(message: Any) -> None:
+        heard.append(getattr(message, "method", ""))
+        if {"notifications/tools/list_changed", "notifications/resources/updated"} <= set(heard):
+            news.set()
+
+    async with near_client(url, local, remote, message_handler=hear) as client:
+        with anyio.fail_after(20):
+            if local == "legacy":
+                await ask(client, "resources/subscribe", {"uri": "far://x"})
+                await announced(far, remote, news)
+            else:
+                async with client.listen(tools_list_changed=True, resource_subscriptions=["far://x"]):
+                    await announced(far, remote, news)
+
+
+async def announced(far: FarServer, remote: str, news: anyio.Event) -> None:
+    """Announce until it is heard: when a stream has begun at the far end, nobody at this end is told."""
+    if remote == "auto":
+        await far.listening.wait()
+    while not news.is_set():
+        await far.announce()
+        with anyio.move_on_after(0.05):
+            await news.wait()
+
+
+@both
+async def test_log_messages_reach_a_client_that_asked_for_them(
+    far: FarServer, url: str, local: str, remote: str
+) -> None:
+    said = anyio.Event()
+
+    async def hear(params: types.LoggingMessageNotificationParams) -> None:
+        assert params.data == "hm"
+        said.set()
+
+    async with near_client(url, local, remote, logging_callback=hear, log_level="debug") as client:
+        if local == "legacy":
+            await ask(client, "logging/setLevel", {"level": "debug"})
+        with anyio.fail_after(20):
+            await client.call_tool("say", {})
+            await said.wait()
+
+
+async def ask(client: Client, method: str, params: dict[str, Any]) -> None:
+    """A request that the SDK's client calls deprecated."""
+    request: Any = AnyRequest(method=method, params=params)
+    await client.session.send_request(request, types.EmptyResult)
+
+
+async def test_a_client_of_the_older_era_may_change_its_roots(far: FarServer, url: str) -> None:
+    async def roots(_: ClientRequestContext) -> types.ListRootsResult:
+        return types.ListRootsResult(roots=[])
+
+    async with near_client(url, "legacy", "legacy", list_roots_callback=roots) as client:
+        said: Any = AnyNotification(method="notifications/roots/list_changed")
+        await client.session.send_notification(said)
+        with anyio.fail_after(20):
+            await far.roots_changed.wait()
