@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
-from mcp import Client, types
+from mcp import Client, MCPError, types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.subscriptions import (
@@ -130,7 +130,7 @@ class FarServer:
         return _text("released")
 
     async def _fail(self, ctx: Context, params: Any) -> Any:
-        raise types_error()
+        raise MCPError(code=-32050, message="out of paper", data={"tray": 2})
 
     async def _big(self, ctx: Context, params: Any) -> Any:
         return _text("x" * BIG)
@@ -162,12 +162,6 @@ class FarServer:
             return types.InputRequiredResult(input_requests=asked, request_state="s1")
         given = params.input_responses["who"]
         return _text(f"hello {(given.content or {}).get('name')} {params.request_state}")
-
-
-def types_error() -> Exception:
-    from mcp import MCPError
-
-    return MCPError(code=-32050, message="out of paper", data={"tray": 2})
 
 
 def _text(text: str) -> types.CallToolResult:

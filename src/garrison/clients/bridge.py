@@ -22,6 +22,7 @@ from garrison.base.files import locked
 from garrison.clients.destination import check_configured
 from garrison.clients.relay import Relay
 from garrison.clients.session import Session, connect
+from garrison.clients.tokens import MemoryTokens
 
 
 async def bridge(url: str, *, wire: BinaryIO | None = None, lock: Path | None = None, **options: Any) -> None:
@@ -40,6 +41,7 @@ async def bridge(url: str, *, wire: BinaryIO | None = None, lock: Path | None = 
         UsageError: the arguments don't fit together.
     """
     check_configured(url)
+    options["storage"] = options.get("storage") or MemoryTokens()  # a session that is made anew needs no new login
 
     @asynccontextmanager
     async def opened(mcp_options: Mapping[str, Any]) -> AsyncIterator[Session]:

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
+import anyio
 import httpx2
 
 from garrison.base.errors import GarrisonError
@@ -59,7 +60,10 @@ class Failures:
 
 
 class SessionHttpClient(httpx2.AsyncClient):
-    """An httpx2 client whose requests don't raise: failures come back as JSON-RPC errors, by way of `failures`."""
+    """An httpx2 client whose requests don't raise: failures come back as JSON-RPC errors, by way of `failures`.
+
+    `ended` is set when the stream of what the server says unasked can't be had (any more).
+    """
 
     def __init__(self, auth: SessionAuth, context: ssl.SSLContext) -> None:
         super().__init__(
@@ -71,6 +75,7 @@ class SessionHttpClient(httpx2.AsyncClient):
             trust_env=False,  # only config.py reads the environment
         )
         self.failures = Failures()
+        self.ended = anyio.Event()
 
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
         try:
@@ -83,8 +88,12 @@ class SessionHttpClient(httpx2.AsyncClient):
             if "json" in response.headers.get("content-type", ""):
                 await response.aread()  # here, where a broken connection is caught
         except GarrisonError as error:
+            if request.method == "GET":
+                self.ended.set()
             return self._failed(request, error)
         except (httpx2.RequestError, httpx2.StreamError) as error:
+            if request.method == "GET":
+                self.ended.set()
             return self._failed(request, unreachable(str(request.url), error))
         return response
 

@@ -29,6 +29,7 @@ PAUSES = (0.2, 1.0, 3.0)
 """Seconds before each further try of a request: a server that restarts is back by then."""
 _GOODBYE = 3.0
 _SLEPT = 20.0
+_FIRST_RETURN, _LAST_RETURN = 0.5, 60.0
 _CLOSED = ("Connection closed", "SSE stream ended", "SSE stream failed")
 """How the SDK says that the connection ended before the answer (code -32000, which servers use otherwise too)."""
 
@@ -114,24 +115,18 @@ class Link:
         """
         pauses = iter(self._pauses)
         while True:
-            async with self._using() as held:
-                try:
-                    return await self._once(
-                        held.session, method, params, on_progress
-                    ), held.session.client.protocol_version
-                except SessionEnded as error:
-                    self._retire(held)
-                    failure: ServerUnreachable = error
-                except NotSent as error:
-                    failure = error
-                except ConnectionLost as error:
-                    self._retire(held)
-                    if not may_repeat(method):
-                        raise Unsure(
-                            f"the connection was lost during {method}: it may or may not have been carried out",
-                            "It was not repeated. Look whether it was, before you do it again.",
-                        ) from error
-                    failure = error
+            try:
+                async with self._using() as held:
+                    return await self._once(held, method, params, on_progress), held.session.client.protocol_version
+            except ConnectionLost as error:
+                if not may_repeat(method):
+                    raise Unsure(
+                        f"the connection was lost during {method}: it may or may not have been carried out",
+                        "It was not repeated. Look whether it was, before you do it again.",
+                    ) from error
+                failure: ServerUnreachable = error
+            except (SessionEnded, NotSent) as error:
+                failure = error
             if (pause := next(pauses, None)) is None:
                 raise failure
             log.warning("%s: %s; once more in %.1f s", method, one_line(failure.message), pause)
@@ -146,7 +141,17 @@ class Link:
                 await held.gone.wait()
 
     async def _once(
-        self, session: Session, method: str, params: dict[str, Any] | None, on_progress: ProgressFnT | None
+        self, held: _Held, method: str, params: dict[str, Any] | None, on_progress: ProgressFnT | None
+    ) -> dict[str, Any]:
+        try:
+            return await self._sent(held.session, method, params, on_progress)
+        except (SessionEnded, ConnectionLost):
+            self._retire(held)
+            raise
+
+    @staticmethod
+    async def _sent(
+        session: Session, method: str, params: dict[str, Any] | None, on_progress: ProgressFnT | None
     ) -> dict[str, Any]:
         mcp = session.client.session
         if method == "tools/list" and is_modern(session.client.protocol_version):
@@ -175,7 +180,10 @@ class Link:
                 self._retire(self._held)
             self._asleep = asleep
             if self._held is None:
-                held: _Held = await self._tasks.start(self._hold)
+                try:
+                    held: _Held = await self._tasks.start(self._hold)
+                except (ConnectionLost, SessionEnded) as error:
+                    raise NotSent(error.message, error.hint) from error  # no request has been made yet
                 self._held = held
                 log.info("connected, MCP %s", held.session.client.protocol_version)
                 if held.number > 1:
@@ -189,6 +197,24 @@ class Link:
             self._held = None
         held.leave_if_unused()
 
+    async def _watch(self, held: _Held) -> None:
+        """A session whose server says things unasked is renewed when that breaks off, not with the next request."""
+        await held.session.ended.wait()
+        self._retire(held)
+        self._tasks.start_soon(self._return)
+
+    async def _return(self) -> None:
+        pause = _FIRST_RETURN
+        while True:
+            await anyio.sleep(pause)
+            try:
+                await self._now()
+            except GarrisonError as error:
+                log.info("the server is still away: %s", one_line(error.message))
+                pause = min(2 * pause, _LAST_RETURN)
+            else:
+                return
+
     async def _hold(self, *, task_status: TaskStatus[_Held]) -> None:
         """Enter a session and leave it, in one task: the SDK's task groups want that."""
         held: _Held | None = None
@@ -198,7 +224,10 @@ class Link:
                     self._count += 1
                     held = _Held(session, self._count)
                     task_status.started(held)
-                    await held.left.wait()
+                    async with anyio.create_task_group() as watching:
+                        watching.start_soon(self._watch, held)
+                        await held.left.wait()
+                        watching.cancel_scope.cancel()
                     scope.deadline = anyio.current_time() + _GOODBYE
         except Exception as error:
             if held is None:
