@@ -72,6 +72,7 @@ def test_what_is_not_there_can_not_go(path: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     "text",
     ["{", "[]", '"x"', "{]", '{"a" 1}', '{"a": 1 "b": 2}', "{'a': 1}", '{"mcpServers": []}', '{"a": 1, "a": 2}', "nul",
+     '{"a": 1 2}',
      '{"a": "\n"}', "{/}", "[" * 300 + "]" * 300, '{"a":' * 300 + "1" + "}" * 300],
 )  # fmt: skip
 def test_what_is_not_such_json_is_refused(text: str) -> None:

@@ -81,13 +81,18 @@ def _is_text(argument: str) -> bool:
 
 
 def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
-    """Parse, and let the key=value pairs of `call` stand before, between and behind its options."""
+    """Parse, and let the words of `call` (key=value) and `bridge` stand before, between and behind their options."""
     args, rest = parser.parse_known_args(arguments)
-    if rest and (args.command != "call" or not all("=" in word and not word.startswith("-") for word in rest)):
+    words = {"call": "arguments", "bridge": "words"}.get(args.command)
+    if rest and (words is None or not all(_is_word(args.command, word) for word in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    if rest:
-        args.arguments += rest
+    if rest and words:
+        getattr(args, words).extend(rest)
     return args
+
+
+def _is_word(command: str, word: str) -> bool:
+    return not word.startswith("-") and ("=" in word or command != "call")
 
 
 class _Version(argparse.Action):

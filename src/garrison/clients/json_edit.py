@@ -42,8 +42,8 @@ def read(text: str) -> dict[str, Any]:
     """What `text` says, comments left out; an empty file says `{}`. Raises `UsageError` if it is no JSON object."""
     tokens = _tokens(text)
     words = [text[start:end] for start, end in tokens]
-    closing = [*(following in {"}", "]"} for following in words[1:]), False]
-    plain = "".join(word for word, last in zip(words, closing, strict=True) if not (word == "," and last))
+    closing = [following in {"}", "]"} for following in [*words[1:], ""]]
+    plain = " ".join(word for word, last in zip(words, closing, strict=False) if not (word == "," and last))
     try:
         said = json.loads(plain) if plain else {}
     except (ValueError, RecursionError) as error:
