@@ -80,9 +80,14 @@ def bundle(args: argparse.Namespace) -> int:
     from garrison.clients.destination import check_configured
 
     url = check_configured(server_url(args))
+    if args.client_secret_file or environment():
+        raise UsageError(
+            "a bundle is for other machines, and --client-secret-file and TLS_CA_CERT_PATH name files of this one",
+            "Bundle a server with a public certificate, whose users log in.",
+        )
     name = args.name or name_of(url)
     output = args.output or Path(f"{name}.mcpb")
-    write_bundle(output, name, url, command(args, url)[2:], environment())
+    write_bundle(output, name, ["bridge", url, *_options(args)])
     if args.json:
         print_json({"name": name, "file": str(output)})
     else:
@@ -91,15 +96,15 @@ def bundle(args: argparse.Namespace) -> int:
 
 
 def command(args: argparse.Namespace, url: str) -> list[str]:
-    """How a program starts the bridge from any folder, without this shell's environment.
+    """How a program starts the bridge from any folder, without this shell's environment. Raises `UsageError`."""
+    return [*_program(), "bridge", url, "--home", str(args.home.absolute()), *_options(args)]
 
-    Raises:
-        UsageError: it would have to hold a secret.
-    """
+
+def _options(args: argparse.Namespace) -> list[str]:
+    """What was said of the client. Raises `UsageError` if a secret would have to be written down."""
     from garrison.config import client_settings
 
     said = client_settings(os.environ)
-    client_id = args.client_id or said.client_id
     if said.client_secret and not args.client_id:
         raise UsageError(
             "OAUTH_CLIENT_SECRET is set, and no secret is written into another program's file",
@@ -108,15 +113,13 @@ def command(args: argparse.Namespace, url: str) -> list[str]:
     if args.client_secret_file and not args.client_id:
         raise UsageError("--client-secret-file without --client-id", "Give both.")
     options = {
-        "--home": args.home.absolute(),
-        "--client-id": client_id,
+        "--client-id": args.client_id or said.client_id,
         "--client-secret-file": args.client_secret_file and args.client_secret_file.absolute(),
         "--issuer": args.issuer or said.issuer,
         "--scope": args.scope,
     }
     words = [word for name, value in options.items() if value for word in (name, str(value))]
-    words += [flag for flag, on in (("--login", args.login), ("--no-browser", args.no_browser)) if on]
-    return [*_program(), "bridge", url, *words]
+    return words + [flag for flag, on in (("--login", args.login), ("--no-browser", args.no_browser)) if on]
 
 
 def environment() -> dict[str, str]:
