@@ -180,3 +180,34 @@ async def test_fastmcps_client_sees_a_local_server(world: World, tmp_path: Path,
             assert result.structured_content
             with pytest.raises(MCPError, match="nowhere"):
                 await client.read_resource("health://nowhere")
+
+
+async def test_a_client_that_goes_ends_a_login_that_nobody_waits_for(world: World, tmp_path: Path) -> None:
+    more = ["--home", str(tmp_path / "h"), "--client-id", "desktop", "--issuer", world.client["issuer"], "--no-browser"]
+    program = [sys.executable, "-m", "garrison.cli.main", "bridge", world.url, *more]
+    async with await anyio.open_process(program, env=environment(tmp_path)) as process:
+        assert process.stdin
+        assert process.stderr
+        with anyio.fail_after(60):
+            await process.stdin.send(json.dumps(INITIALIZE).encode() + b"\n")
+            said = b""
+            while b"Open this address" not in said:
+                said += await process.stderr.receive()
+            await process.stdin.aclose()
+            assert await process.wait() == 0
+
+
+async def test_a_client_that_no_longer_reads_ends_the_bridge_quietly(world: World, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    program = [sys.executable, "-m", "garrison.cli.main", *words(world, tmp_path)]
+    async with await anyio.open_process(program, env=environment(tmp_path), stdout=writing) as process:
+        os.close(writing)
+        os.close(reading)
+        assert process.stdin
+        assert process.stderr
+        with anyio.fail_after(60):
+            await process.stdin.send(json.dumps(INITIALIZE).encode() + b"\n")
+            errors = b"".join([chunk async for chunk in process.stderr])
+            assert await process.wait() == 0, errors
+    assert b"Traceback" not in errors
+    assert b"the client has gone" in errors

@@ -25,7 +25,10 @@ from garrison.clients.session import connect
 
 Context = ServerRequestContext[Any, Any]
 TOOLS = ("echo", "wait", "ask", "report", "big", "fail", "say")
-FORM = {"message": "Who?", "requestedSchema": {"type": "object", "properties": {"name": {"type": "string"}}}}
+FORM: dict[str, Any] = {
+    "message": "Who?",
+    "requestedSchema": {"type": "object", "properties": {"name": {"type": "string"}}},
+}
 BIG = 10_000_000
 
 
@@ -43,6 +46,7 @@ class FarServer:
     bus: InMemorySubscriptionBus = field(default_factory=InMemorySubscriptionBus)
     sessions: list[Any] = field(default_factory=list)
     announces: bool = True
+    never_content: bool = False
 
     def app(self) -> Starlette:
         server: Server[Any] = Server(
@@ -56,7 +60,7 @@ class FarServer:
             on_list_prompts=self._prompts,
             on_get_prompt=self._prompt,
             on_completion=self._complete,
-            on_subscriptions_listen=self._listen if self.announces else None,
+            on_subscriptions_listen=self._listen,
         )
         server.add_request_handler("resources/subscribe", types.SubscribeRequestParams, self._subscribe)
         server.add_request_handler("resources/unsubscribe", types.UnsubscribeRequestParams, self._subscribe)
@@ -87,6 +91,8 @@ class FarServer:
 
     async def _listen(self, ctx: Context, params: Any) -> Any:
         self.listening.set()
+        if not self.announces:
+            raise MCPError(code=types.METHOD_NOT_FOUND, message="not here")
         return await ListenHandler(self.bus)(ctx, params)
 
     async def _roots(self, ctx: Context, params: Any) -> None:
@@ -157,7 +163,7 @@ class FarServer:
         if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
             answer = await ctx.session.elicit_form(question.message, question.requested_schema, ctx.request_id)
             return _text(f"hello {(answer.content or {}).get('name')}")
-        if not params.input_responses:
+        if not params.input_responses or self.never_content:
             asked: dict[str, Any] = {"who": types.ElicitRequest(params=question)}
             return types.InputRequiredResult(input_requests=asked, request_state="s1")
         given = params.input_responses["who"]

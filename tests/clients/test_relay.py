@@ -9,7 +9,7 @@ from mcp import Client, MCPError, types
 from mcp.client.session import ClientRequestContext
 
 from garrison.clients.wire import AnyNotification, AnyRequest
-from tests.clients.far_server import BIG, FarServer, near_client
+from tests.clients.far_server import BIG, FORM, FarServer, near_client
 from tests.clients.world import Stage
 
 ERAS = [("legacy", "legacy"), ("legacy", "auto"), ("auto", "legacy"), ("auto", "auto")]
@@ -207,3 +207,64 @@ async def test_a_client_of_the_older_era_may_change_its_roots(far: FarServer, ur
         await client.session.send_notification(said)
         with anyio.fail_after(20):
             await far.roots_changed.wait()
+
+
+async def first_question(client: Client) -> types.InputRequiredResult:
+    asked = await client.session.call_tool("ask", {}, allow_input_required=True)
+    assert isinstance(asked, types.InputRequiredResult)
+    assert asked.input_requests
+    return asked
+
+
+@pytest.mark.parametrize(("tool", "state"), [("echo", None), ("ask", "guessed")])
+async def test_a_held_call_is_gone_on_with_by_its_own_state_and_tool_alone(
+    far: FarServer, url: str, tool: str, state: str | None
+) -> None:
+    async with near_client(url, "auto", "legacy", elicitation_callback=answer_ada) as client:
+        with anyio.fail_after(20):
+            asked = await first_question(client)
+            answers: Any = {key: types.ElicitResult(action="decline") for key in asked.input_requests or {}}
+            with pytest.raises(MCPError, match="no call waits"):
+                await client.session.call_tool(
+                    tool, {}, input_responses=answers, request_state=state or asked.request_state
+                )
+            result = await client.session.call_tool(
+                "ask", {}, input_responses=answers, request_state=asked.request_state, allow_input_required=True
+            )
+    assert isinstance(result, types.CallToolResult)
+    assert text(result) == "hello None"
+
+
+async def test_only_so_many_calls_are_held(far: FarServer, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("garrison.clients.exchanges.MAX_HELD", 1)
+    async with near_client(url, "auto", "legacy", elicitation_callback=answer_ada) as client:
+        with anyio.fail_after(20):
+            await first_question(client)
+            with pytest.raises(MCPError, match="too many calls"):
+                await client.call_tool("echo", {})
+
+
+async def test_a_question_outside_a_call_is_refused_to_a_server_whose_client_takes_none(
+    far: FarServer, url: str
+) -> None:
+    async with near_client(url, "auto", "legacy", elicitation_callback=answer_ada) as client:
+        await client.list_tools()
+        with anyio.fail_after(20), pytest.raises(MCPError, match="answers only during a call"):
+            await far.sessions[-1].elicit_form("Who?", FORM["requestedSchema"])
+
+
+async def test_a_server_that_asks_without_end_is_stopped(far: FarServer, url: str) -> None:
+    far.never_content = True
+    async with near_client(url, "legacy", "auto", elicitation_callback=answer_ada) as client:
+        with anyio.fail_after(20), pytest.raises(MCPError, match="asked more than"):
+            await client.call_tool("ask", {})
+
+
+async def test_a_server_that_announces_nothing_is_asked_once(far: FarServer, url: str) -> None:
+    far.announces = False
+    async with near_client(url, "auto", "auto") as client, client.listen(resource_subscriptions=["far://x"]):
+        with anyio.fail_after(20):
+            while not far.asked("subscriptions/listen"):
+                await anyio.sleep(0)
+            await client.list_tools()
+    assert len(far.asked("subscriptions/listen")) == 1

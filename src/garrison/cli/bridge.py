@@ -41,28 +41,30 @@ def run(args: argparse.Namespace) -> int:
         from garrison.cli import _bridge_install
 
         return int(getattr(_bridge_install, action.replace("list", "show"))(args) or 0)
-    wire = take_stdout()
+    wire = take_wire()
     run_async(_bridge(args, wire))
     return 0
 
 
-def take_stdout() -> BinaryIO:
-    """Standard output, for MCP alone: from now on whatever else writes there, in whatever language, is on stderr.
+def take_wire() -> tuple[BinaryIO, BinaryIO]:
+    """Standard input and output, for MCP alone, whatever language it is that reads or writes there besides.
 
-    Before anything large is imported: some libraries print when they are.
+    From now on what is printed goes to standard error, and who reads (a browser that is started) finds nothing. Before
+    anything large is imported: some libraries print when they are.
     """
     sys.stdout.flush()
-    wire = os.dup(1)
+    incoming, outgoing = os.dup(0), os.dup(1)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 0)
     try:
         os.dup2(2, 1)
     except OSError:  # there is no standard error
-        nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
-        os.close(nowhere)
-    return os.fdopen(wire, "wb")
+    os.close(nowhere)
+    return os.fdopen(incoming, "rb", buffering=0), os.fdopen(outgoing, "wb")
 
 
-async def _bridge(args: argparse.Namespace, wire: BinaryIO) -> None:
+async def _bridge(args: argparse.Namespace, wire: tuple[BinaryIO, BinaryIO]) -> None:
     from garrison.cli._bridge_state import prepare
     from garrison.clients.bridge import bridge
     from garrison.clients.tokens import FileTokens

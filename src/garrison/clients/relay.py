@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
@@ -17,12 +16,11 @@ from anyio.abc import TaskGroup
 from mcp import MCPError, types
 from mcp.client import advertise
 from mcp.client.session import ClientRequestContext
-from mcp.server.context import CallNext, ServerRequestContext
+from mcp.server.context import CallNext
 from mcp.server.lowlevel import Server
-from mcp.server.session import ServerSession
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
 from mcp.shared.dispatcher import ProgressFnT
-from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY, event_from_wire
+from mcp.shared.subscriptions import event_from_wire
 from mcp_types import methods
 from pydantic import ValidationError
 
@@ -32,46 +30,17 @@ from garrison.clients.changes import KINDS, Changes
 from garrison.clients.errors import CallRefused
 from garrison.clients.exchanges import Exchanges
 from garrison.clients.link import Clocks, Link
+from garrison.clients.local import Context, Local, progress_of
 from garrison.clients.session import Session
-from garrison.clients.wire import AnyNotification, AnyRequest, AnyResult, is_modern, outgoing, shaped
+from garrison.clients.wire import AnyNotification, is_modern, outgoing, shaped
 
 log = logging.getLogger("garrison.bridge")
 
-Context = ServerRequestContext[Any, Any]
 Connect = Callable[[Mapping[str, Any]], AbstractAsyncContextManager[Session]]
 """A session that is not entered yet, with these further options of the SDK's client."""
 _ROUNDS = 10
 _SAID_BY_CLIENT = frozenset({"notifications/initialized", "notifications/cancelled"})
 """Notifications about this hop alone. (A cancelled request cancels the remote one where it is waited for.)"""
-
-
-@dataclass
-class _Local:
-    """The local client: what it said of itself, and how to speak to it."""
-
-    session: ServerSession | None = None
-    version: str = ""
-    info: types.Implementation | None = None
-    capabilities: types.ClientCapabilities = field(default_factory=types.ClientCapabilities)
-    log_level: str | None = None
-
-    @property
-    def modern(self) -> bool:
-        return is_modern(self.version)
-
-    def hear(self, ctx: Context) -> None:
-        """Learn from a request; MCP 2026-07-28 says everything in each, before that the first one does."""
-        self.session, self.version = ctx.session, ctx.protocol_version
-        if ctx.method == "initialize":
-            try:
-                said = types.InitializeRequestParams.model_validate(ctx.params or {}, by_name=False)
-            except ValidationError:
-                return  # the SDK answers that
-            self.info, self.capabilities = said.client_info, said.capabilities
-        elif self.modern:
-            self.capabilities = ctx.session.client_capabilities or self.capabilities
-            self.info = ctx.session.client_params.client_info if ctx.session.client_params else self.info
-            self.log_level = ((ctx.params or {}).get("_meta") or {}).get(types.LOG_LEVEL_META_KEY, self.log_level)
 
 
 class Relay:
@@ -85,7 +54,7 @@ class Relay:
         pauses: tuple[float, ...] | None = None,
         clocks: Clocks | None = None,
     ) -> None:
-        self._local = _Local()
+        self._local = Local()
         self._connect = connect
         more: dict[str, Any] = {} if pauses is None else {"pauses": pauses}
         self._link = Link(tasks, self._opening, self._renewed, clocks=clocks, **more)
@@ -152,7 +121,7 @@ class Relay:
         async with self._link.session() as session:
             modern, info = is_modern(session.client.protocol_version), _server_info(session)
         params = outgoing(ctx.params, modern=modern, log_level=None if self._local.modern else self._local.log_level)
-        progress = _progress(ctx)
+        progress = progress_of(ctx)
         if self._local.modern and not modern and ctx.method in methods.INPUT_REQUIRED_METHODS:
             result, version = await self._held(ctx, params or {}, progress), ""
         else:
@@ -277,10 +246,7 @@ class Relay:
         log.info("the server asks: %s", one_line(method))
         if self._local.modern:
             return await self._exchanges.ask(method, params or {})
-        if self._local.session is None:
-            raise MCPError(types.INVALID_REQUEST, "the client is not there yet")
-        request: Any = AnyRequest(method=method, params=params)
-        return (await self._local.session.send_request(request, AnyResult)).model_dump()
+        return await self._local.ask(method, params)
 
     async def _heard(self, message: Any) -> None:
         """A notification of the remote server's."""
@@ -291,21 +257,11 @@ class Relay:
             await self._tell(said["method"], said.get("params"))
 
     async def _tell(self, method: str, params: dict[str, Any] | None) -> None:
-        local = self._local
         event = event_from_wire(method, params)
-        if event is not None and local.modern:
+        if event is not None and self._local.modern:
             await self._bus.publish(event)
-            return
-        if local.session is None or (method == "notifications/message" and local.modern and not local.log_level):
-            return
-        meta = {
-            key: value for key, value in ((params or {}).get("_meta") or {}).items() if key != SUBSCRIPTION_ID_META_KEY
-        }
-        params = {key: value for key, value in (params or {}).items() if key != "_meta"} | (
-            {"_meta": meta} if meta else {}
-        )
-        notification: Any = AnyNotification(method=method, params=params or None)
-        await local.session.send_notification(notification)
+        else:
+            await self._local.tell(method, params)
 
     @staticmethod
     def _log(ctx: Context, started: float, failure: str) -> None:
@@ -317,16 +273,3 @@ class Relay:
 def _server_info(session: Session) -> dict[str, Any]:
     info = session.client.server_info or types.Implementation(name="", version="")
     return info.model_dump(by_alias=True, mode="json", exclude_none=True)
-
-
-def _progress(ctx: Context) -> ProgressFnT | None:
-    """What hands on the remote server's progress; None if the client wants none."""
-    token = ((ctx.params or {}).get("_meta") or {}).get("progressToken")
-    if token is None:
-        return None
-
-    async def hand_on(progress: float, total: float | None, message: str | None) -> None:
-        said = types.ProgressNotificationParams(progress_token=token, progress=progress, total=total, message=message)
-        await ctx.session.send_notification(types.ProgressNotification(params=said), related_request_id=ctx.request_id)
-
-    return hand_on
