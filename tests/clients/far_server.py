@@ -30,6 +30,15 @@ FORM: dict[str, Any] = {
     "requestedSchema": {"type": "object", "properties": {"name": {"type": "string"}}},
 }
 BIG = 10_000_000
+_PROMPT = types.SamplingMessage(role="user", content=types.TextContent(type="text", text="Think."))
+QUESTIONS: dict[str, tuple[Any, Any]] = {
+    "name": (types.ElicitRequest(params=types.ElicitRequestFormParams.model_validate(FORM)), types.ElicitResult),
+    "roots": (types.ListRootsRequest(), types.ListRootsResult),
+    "model": (
+        types.CreateMessageRequest(params=types.CreateMessageRequestParams(messages=[_PROMPT], max_tokens=5)),
+        types.CreateMessageResult,
+    ),
+}
 
 
 @dataclass
@@ -158,16 +167,21 @@ class FarServer:
         return _text("said")
 
     async def _ask(self, ctx: Context, params: Any) -> Any:
-        """Asks for a name: in a result of the newer era, by a request of its own in the older one."""
-        question = types.ElicitRequestFormParams.model_validate(FORM)
+        """Asks something: in a result of the newer era, by a request of its own in the older one."""
+        question, answer_type = QUESTIONS[(params.arguments or {}).get("about", "name")]
         if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
-            answer = await ctx.session.elicit_form(question.message, question.requested_schema, ctx.request_id)
-            return _text(f"hello {(answer.content or {}).get('name')}")
+            return _text(said_by(await ctx.session.send_request(question, answer_type)))
         if not params.input_responses or self.never_content:
-            asked: dict[str, Any] = {"who": types.ElicitRequest(params=question)}
-            return types.InputRequiredResult(input_requests=asked, request_state="s1")
-        given = params.input_responses["who"]
-        return _text(f"hello {(given.content or {}).get('name')} {params.request_state}")
+            return types.InputRequiredResult(input_requests={"who": question}, request_state="s1")
+        return _text(f"{said_by(params.input_responses['who'])} {params.request_state}")
+
+
+def said_by(answer: Any) -> str:
+    if isinstance(answer, types.ListRootsResult):
+        return f"roots {[str(root.uri) for root in answer.roots]}"
+    if isinstance(answer, types.ElicitResult):
+        return f"hello {(answer.content or {}).get('name')}"
+    return f"model {answer.content.text}"
 
 
 def _text(text: str) -> types.CallToolResult:

@@ -2,6 +2,8 @@
 
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -9,7 +11,8 @@ import pytest
 from mcp import MCPError
 from starlette.types import Message, Receive, Scope, Send
 
-from garrison.clients.link import Clocks
+from garrison.clients.errors import AuthorizationFailed
+from garrison.clients.link import Clocks, Link
 from garrison.clients.wire import AnyRequest, AnyResult
 from tests.clients.far_server import FarServer, near_client
 from tests.clients.world import Stage
@@ -146,3 +149,28 @@ async def test_a_server_that_is_away_is_tried_again_and_then_named(server: Serve
         async with near_client(f"http://127.0.0.1:{port}/mcp", "legacy", "auto"):
             pass
     assert raised.group_contains(MCPError, match="did not answer")
+
+
+async def test_no_login_is_begun_for_a_request_that_nobody_made() -> None:
+    """When a session breaks off by itself, what needs a person is left to the next request."""
+    ended = anyio.Event()
+    opened: list[str] = []
+    session: Any = SimpleNamespace(client=SimpleNamespace(protocol_version="2025-11-25"), ended=ended)
+
+    @asynccontextmanager
+    async def opening() -> AsyncIterator[Any]:
+        opened.append("")
+        if len(opened) > 1:
+            raise AuthorizationFailed("nobody logged in")
+        yield session
+
+    async def renewed(_: Any) -> None:
+        raise AssertionError
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:  # which ends when nothing is left to do
+            link = Link(tasks, opening, renewed)
+            async with link.session():
+                pass
+            ended.set()
+    assert len(opened) == 2

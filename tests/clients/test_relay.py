@@ -88,6 +88,24 @@ async def test_a_question_of_the_server_is_put_to_the_client(far: FarServer, url
 
 
 @both
+@pytest.mark.parametrize(("about", "answer"), [("roots", "roots ['file:///r']"), ("model", "model thought")])
+async def test_roots_and_thoughts_are_asked_of_the_client_too(
+    far: FarServer, url: str, local: str, remote: str, about: str, answer: str
+) -> None:
+    async def roots(_: ClientRequestContext) -> types.ListRootsResult:
+        return types.ListRootsResult(roots=[types.Root.model_validate({"uri": "file:///r"})])
+
+    async def think(_: ClientRequestContext, params: types.CreateMessageRequestParams) -> types.CreateMessageResult:
+        thought = types.TextContent(type="text", text="thought")
+        return types.CreateMessageResult(role="assistant", content=thought, model="m")
+
+    options: Any = {"list_roots_callback": roots} if about == "roots" else {"sampling_callback": think}
+    async with near_client(url, local, remote, **options) as client:
+        with anyio.fail_after(20):
+            assert text(await client.call_tool("ask", {"about": about})).startswith(answer)
+
+
+@both
 async def test_a_client_that_refuses_a_question_ends_the_call(
     far: FarServer, url: str, local: str, remote: str
 ) -> None:

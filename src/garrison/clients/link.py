@@ -204,14 +204,18 @@ class Link:
         self._tasks.start_soon(self._return)
 
     async def _return(self) -> None:
+        """Connect again as soon as the server is there; what needs a person is left to the next request."""
         pause = _FIRST_RETURN
         while True:
             await anyio.sleep(pause)
             try:
                 await self._now()
-            except GarrisonError as error:
+            except ServerUnreachable as error:
                 log.info("the server is still away: %s", one_line(error.message))
                 pause = min(2 * pause, _LAST_RETURN)
+            except GarrisonError as error:
+                log.warning("not connected again: %s", one_line(error.message))
+                return
             else:
                 return
 
