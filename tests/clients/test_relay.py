@@ -1,6 +1,7 @@
 """What the bridge hands on, for a client of either era and a server of either era."""
 
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -8,6 +9,7 @@ import pytest
 from mcp import Client, MCPError, types
 from mcp.client.session import ClientRequestContext
 
+from garrison.clients.local import Local
 from garrison.clients.wire import AnyNotification, AnyRequest
 from tests.clients.far_server import BIG, FORM, FarServer, near_client
 from tests.clients.world import Stage
@@ -208,6 +210,24 @@ async def test_log_messages_reach_a_client_that_asked_for_them(
         with anyio.fail_after(20):
             await client.call_tool("say", {})
             await said.wait()
+            await client.list_tools()
+    if remote == "legacy":
+        assert [params["level"] for params in far.asked("logging/setLevel")] == ["debug"]
+
+
+async def test_log_messages_are_kept_from_a_client_of_the_newer_era_that_did_not_ask() -> None:
+    told: list[str] = []
+
+    async def send(notification: Any) -> None:
+        told.append(notification.method)
+
+    near: Any = SimpleNamespace(send_notification=send)
+    for version, level in (("2026-07-28", None), ("2026-07-28", "info"), ("2025-11-25", None)):
+        local = Local(session=near, version=version, log_level=level)
+        await local.tell("notifications/message", {"level": "error", "data": "hm"})
+        told.append(f"{version} {level}")
+    message = "notifications/message"
+    assert told == ["2026-07-28 None", message, "2026-07-28 info", message, "2025-11-25 None"]
 
 
 async def ask(client: Client, method: str, params: dict[str, Any]) -> None:

@@ -56,6 +56,7 @@ class Relay:
     ) -> None:
         self._local = Local()
         self._connect = connect
+        self._level: str | None = None
         more: dict[str, Any] = {} if pauses is None else {"pauses": pauses}
         self._link = Link(tasks, self._opening, self._renewed, clocks=clocks, **more)
         self._changes = Changes(tasks, self._link, self._tell)
@@ -122,6 +123,8 @@ class Relay:
             modern, info = is_modern(session.client.protocol_version), _server_info(session)
         params = outgoing(ctx.params, modern=modern, log_level=None if self._local.modern else self._local.log_level)
         progress = progress_of(ctx)
+        if self._local.modern and not modern:
+            await self._pass_on_level()
         if self._local.modern and not modern and ctx.method in methods.INPUT_REQUIRED_METHODS:
             result, version = await self._held(ctx, params or {}, progress), ""
         else:
@@ -187,6 +190,15 @@ class Relay:
         async with self._link.session() as session:
             modern = is_modern(session.client.protocol_version)
         return {} if modern else await self._forward(ctx)
+
+    async def _pass_on_level(self) -> None:
+        """Tell a server of the older era, once, what the client of the newer one says in each request."""
+        level, self._level = self._level, self._local.log_level
+        if self._level not in {None, level}:
+            async with self._link.session() as session:
+                can_log = session.client.server_capabilities.logging is not None
+            if can_log:
+                await self._link.request("logging/setLevel", {"level": self._level})
 
     async def _said(self, ctx: Context, call_next: CallNext) -> None:
         """A notification of the local client's."""
