@@ -1,12 +1,15 @@
 """What the bridge hands on, for a client of either era and a server of either era."""
 
+import os
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import anyio
 import pytest
-from mcp import Client, MCPError, types
+from mcp import Client, MCPError, StdioServerParameters, types
 from mcp.client.session import ClientRequestContext
 
 from garrison.clients.local import Local
@@ -306,3 +309,15 @@ async def test_a_server_that_announces_nothing_is_asked_once(far: FarServer, url
                 await anyio.sleep(0)
             await client.list_tools()
     assert len(far.asked("subscriptions/listen")) == 1
+
+
+async def test_ten_megabytes_come_through_the_pipe_of_a_real_bridge(far: FarServer, url: str, tmp_path: Path) -> None:
+    program = StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "garrison.cli.main", "bridge", url, "--home", str(tmp_path)],
+        env={name: value for name, value in os.environ.items() if name in {"PATH", "PYTHONPATH"}},
+    )
+    with anyio.fail_after(60):
+        async with Client(program) as client:
+            assert len(text(await client.call_tool("big", {"and": "x" * 1_000_000}))) == BIG
+    assert len(far.asked("tools/call")[0]["arguments"]["and"]) == 1_000_000
