@@ -24,7 +24,7 @@ from garrison.base.fetch import Fetcher
 from garrison.clients.auth import SessionAuth, Timing
 from garrison.clients.destination import check_configured, is_local
 from garrison.clients.errors import CallRefused, ServerUnreachable
-from garrison.clients.http import Failures, SessionHttpClient
+from garrison.clients.http import MAX_BODY, SessionHttpClient
 from garrison.clients.login import Login
 from garrison.clients.means import Wanted, token_source
 from garrison.clients.token_source import TokenSource
@@ -50,11 +50,15 @@ class TokenInfo:
 
 
 class Session:
-    """MCP calls that carry a token. Every method raises `GarrisonError` for what a person should read."""
+    """MCP calls that carry a token. Every method raises `GarrisonError` for what a person should read.
 
-    def __init__(self, client: McpClient, failures: Failures, source: TokenSource | None, client_id: str) -> None:
+    `ended` is set when the stream of what the server says unasked has broken off for good (up to MCP 2025-11-25).
+    """
+
+    def __init__(self, client: McpClient, http: SessionHttpClient, source: TokenSource | None, client_id: str) -> None:
         self.client = client
-        self._failures = failures
+        self.ended = http.ended
+        self._failures = http.failures
         self._source = source
         self._client_id = client_id
 
@@ -135,6 +139,7 @@ async def connect(
     mode: str = "auto",
     private_addresses: bool = False,
     timing: Timing | None = None,
+    mcp_options: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Session]:
     """A session with the MCP server at `url`.
 
@@ -154,6 +159,7 @@ async def connect(
         private_addresses: whether the server may name special-use addresses (a private network); it may if `url` is
             itself on loopback.
         timing: clock, sleep and patience.
+        mcp_options: further arguments of the SDK's `Client`: callbacks for what the server asks or says.
 
     Raises:
         UsageError: the arguments don't fit together.
@@ -175,8 +181,9 @@ async def connect(
             unauthorized = await http.knock(url)
             if unauthorized is not None:
                 await source.replace(None, challenge.bearer(unauthorized.get_list("www-authenticate")))
-        mcp = McpClient(streamable_http_client(url, http_client=http), mode=mode, read_timeout_seconds=CALL_TIMEOUT)
-        session = Session(mcp, http.failures, source, client_id or "")
+        transport = streamable_http_client(url, http_client=http, max_sse_event_size=MAX_BODY)
+        mcp = McpClient(transport, mode=mode, read_timeout_seconds=CALL_TIMEOUT, **(mcp_options or {}))
+        session = Session(mcp, http, source, client_id or "")
         await session.translate(stack.enter_async_context(mcp))
         try:
             yield session
