@@ -11,10 +11,10 @@ import httpx2
 import pytest
 
 from garrison.base.errors import UsageError
-from garrison.clients.auth import Timing
 from garrison.clients.authorization import authorization_request, process_authorization_response
 from garrison.clients.errors import AuthorizationFailed, TokenRefused
 from garrison.clients.login import Login, RedirectListener, print_url
+from garrison.clients.retry_after import Timing
 from garrison.clients.session import connect
 from garrison.clients.tokens import FileTokens, MemoryTokens, Token, TokenKey, TokenStorage
 from garrison.oauth.server_metadata import ServerMetadata

@@ -182,11 +182,11 @@ def test_a_malformed_scope_is_no_scope() -> None:
 def test_a_server_that_takes_no_secret_gets_none() -> None:
     metadata = ServerMetadata(**{**vars(SERVER), "token_endpoint_auth_methods": ("private_key_jwt",)})
     with pytest.raises(AuthorizationFailed, match="takes no client secret"):
-        authenticate({}, Client("id", "secret"), metadata)
+        authenticate({}, Client("id", "secret"), metadata, 0)
 
 
 def test_a_public_client_names_itself_in_the_form() -> None:
-    assert authenticate({"a": "b"}, Client("id"), SERVER).form == {"a": "b", "client_id": "id"}
+    assert authenticate({"a": "b"}, Client("id"), SERVER, 0).form == {"a": "b", "client_id": "id"}
 
 
 def test_an_unknown_adapter_is_a_clear_error() -> None:

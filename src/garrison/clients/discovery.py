@@ -23,10 +23,17 @@ _OK = 200
 
 @dataclass(frozen=True)
 class Found:
-    """What discovery found, checked: the resource as it names itself, and its authorization server."""
+    """What discovery found, checked: the resource as it names itself, and its authorization server.
+
+    Attributes:
+        resource: the protected resource.
+        server: its authorization server.
+        indicator: the `resource` parameter to send (RFC 8707); empty where the user said to omit it.
+    """
 
     resource: ResourceMetadata
     server: ServerMetadata
+    indicator: str
 
 
 class Discovery:
@@ -37,9 +44,19 @@ class Discovery:
         url: the MCP URL, as the user gave it.
         issuer: the only issuer to use; None to take the first that the server trusts.
         private_addresses: whether metadata may name special-use addresses.
+        omit_resource: whether to send no `resource` parameter, for a server that refuses it.
     """
 
-    def __init__(self, fetcher: Fetcher, url: str, issuer: str | None, *, private_addresses: bool = False) -> None:
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        url: str,
+        issuer: str | None,
+        *,
+        private_addresses: bool = False,
+        omit_resource: bool = False,
+    ) -> None:
+        self._omit_resource = omit_resource
         self._fetcher = fetcher
         self._url = url
         self._issuer = issuer
@@ -69,7 +86,7 @@ class Discovery:
                 "Is it running, and is its address exactly right?",
             )
         self.check(server.token_endpoint, "token_endpoint")
-        return Found(resource, server)
+        return Found(resource, server, "" if self._omit_resource else resource.resource)
 
     async def _resource(self, challenge: Challenge | None) -> ResourceMetadata:
         named = challenge.params.get("resource_metadata") if challenge else None

@@ -21,12 +21,13 @@ from pydantic import ValidationError
 
 from garrison.base.errors import GarrisonError
 from garrison.base.fetch import Fetcher
-from garrison.clients.auth import SessionAuth, Timing
+from garrison.clients.auth import SessionAuth
 from garrison.clients.destination import check_configured, is_local
 from garrison.clients.errors import CallRefused, ServerUnreachable
 from garrison.clients.http import Failures, SessionHttpClient
 from garrison.clients.login import Login
 from garrison.clients.means import Wanted, token_source
+from garrison.clients.retry_after import Timing
 from garrison.clients.token_source import TokenSource
 from garrison.clients.tokens import TokenStorage
 from garrison.oauth import challenge
@@ -52,21 +53,18 @@ class TokenInfo:
 class Session:
     """MCP calls that carry a token. Every method raises `GarrisonError` for what a person should read."""
 
-    def __init__(self, client: McpClient, failures: Failures, source: TokenSource | None, client_id: str) -> None:
+    def __init__(self, client: McpClient, failures: Failures, source: TokenSource | None) -> None:
         self.client = client
         self._failures = failures
         self._source = source
-        self._client_id = client_id
 
     @property
     def token(self) -> TokenInfo | None:
         """What the current token says; None for a server that wanted none."""
-        if self._source is None or self._source.current is None or self._source.found is None:
+        if self._source is None or self._source.current is None or (key := self._source.key) is None:
             return None
-        token, found = self._source.current, self._source.found
-        return TokenInfo(
-            found.server.issuer, found.resource.resource, self._client_id, token.subject, token.scopes, token.expires_at
-        )
+        token = self._source.current
+        return TokenInfo(key.issuer, key.resource, key.client_id, token.subject, token.scopes, token.expires_at)
 
     async def tools(self) -> list[Tool]:
         return await self._pages(self.client.list_tools, lambda page: page.tools)
@@ -134,14 +132,17 @@ async def connect(
     storage: TokenStorage | None = None,
     mode: str = "auto",
     private_addresses: bool = False,
+    private_key_file: Path | str | None = None,
+    client_metadata_url: str | None = None,
+    omit_resource: bool = False,
     timing: Timing | None = None,
 ) -> AsyncIterator[Session]:
     """A session with the MCP server at `url`.
 
     Args:
         url: https, or http on loopback.
-        client_id: the client, as registered with the authorization server; without it, only a server that wants no
-            token will do.
+        client_id: the client, as registered with the authorization server. Without it a `login` makes one (see
+            registration.py); without both, only a server that wants no token will do.
         client_secret: the client's own; with it the client acts for itself (client_credentials), unless `login` is
             given. Without it a person logs in (authorization code, PKCE).
         issuer: the authorization server that knows the client. Required with a secret, which is never sent elsewhere.
@@ -149,10 +150,15 @@ async def connect(
         ca_file: PEM file of authorities to trust besides the system's.
         ssl_context: instead of `ca_file`, to share one.
         login: how a person logs in; by default in a browser on this machine.
-        storage: where tokens are kept; by default in memory, for this session.
+        storage: where tokens and registrations are kept; by default in memory, for this session.
         mode: MCP's era: auto, legacy, or a version such as 2026-07-28.
         private_addresses: whether the server may name special-use addresses (a private network); it may if `url` is
             itself on loopback.
+        private_key_file: instead of `client_secret`: the client's private key, PEM or JWK, mode 0600
+            (private_key_jwt). Its assertions are made for `issuer` alone.
+        client_metadata_url: https address of the client's own metadata document (CIMD), instead of `client_id`.
+        omit_resource: send no `resource` parameter (RFC 8707), for an authorization server that refuses it. The token
+            must be for this server all the same.
         timing: clock, sleep and patience.
 
     Raises:
@@ -160,7 +166,19 @@ async def connect(
         GarrisonError: no session can be had.
     """
     check_configured(url)
-    wanted = Wanted(url, client_id, client_secret, issuer, scope, login, storage, private_addresses)
+    wanted = Wanted(
+        url,
+        client_id,
+        client_secret,
+        issuer,
+        scope,
+        login,
+        storage,
+        private_addresses,
+        Path(private_key_file) if private_key_file else None,
+        client_metadata_url,
+        omit_resource,
+    )
     timing = timing or Timing()
     context = ssl_context or client_context(Path(ca_file) if ca_file else None)
     failure: Exception | None = None
@@ -168,7 +186,7 @@ async def connect(
         fetcher = await stack.enter_async_context(
             Fetcher(context, private_addresses=private_addresses or is_local(url))
         )
-        source = token_source(wanted, fetcher, timing.clock)
+        source = token_source(wanted, fetcher, timing)
         http = await stack.enter_async_context(SessionHttpClient(SessionAuth(url, source, timing), context))
         if source:
             # Before the MCP client starts: it waits ten seconds for its first answer, and a person logs in more slowly.
@@ -176,7 +194,7 @@ async def connect(
             if unauthorized is not None:
                 await source.replace(None, challenge.bearer(unauthorized.get_list("www-authenticate")))
         mcp = McpClient(streamable_http_client(url, http_client=http), mode=mode, read_timeout_seconds=CALL_TIMEOUT)
-        session = Session(mcp, http.failures, source, client_id or "")
+        session = Session(mcp, http.failures, source)
         await session.translate(stack.enter_async_context(mcp))
         try:
             yield session

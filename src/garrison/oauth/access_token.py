@@ -76,7 +76,12 @@ def issue(
         "exp": int(now) + lifetime,
         "jti": jti,
     }
-    header = {"typ": TYPE, "alg": key.alg, "kid": key.kid}
+    return sign(key, TYPE, claims)
+
+
+def sign(key: SigningKey, typ: str, claims: Mapping[str, Any]) -> str:
+    """`claims` as a JWT of type `typ`, signed by `key` (RFC 7515 §7.1)."""
+    header = {"typ": typ, "alg": key.alg, "kid": key.kid}
     return jws.serialize_compact(header, json.dumps(claims), key.private, registry=_Registry(algorithms=[key.alg]))
 
 
