@@ -162,7 +162,6 @@ def test_a_token_answer_is_read() -> None:
         (fetched({"error": "invalid_grant"}, 400), TokenRefused),
         (fetched({"error": 7, "error_description": []}, 400), TokenRefused),
         (fetched([], 401), TokenRefused),
-        (fetched({}, 429), TokenRefused),
     ],
 )
 def test_a_token_answer_that_is_none_is_refused(answer: Fetched, kind: type[Exception]) -> None:

@@ -101,6 +101,7 @@ class RedirectListener:
 
 
 class _Server(TCPServer):
+    allow_reuse_address = True  # a port that the login before used may be taken again at once
     timeout = 0.2  # seconds that handle_request waits before it looks whether to stop
     path: str
     judge: Callable[[str], str]

@@ -186,8 +186,10 @@ def process_registration_response(answer: Fetched, redirect_uri: str, asked_meth
     client_id, secret = document.get("client_id"), document.get("client_secret")
     if not isinstance(client_id, str) or not client_id.isprintable() or not client_id:
         raise AuthorizationFailed("the registration endpoint's answer has no usable client_id")
-    method = document.get("token_endpoint_auth_method", asked_method)
-    if method not in _METHODS or (method != "none") != isinstance(secret, str):
+    secret = secret if isinstance(secret, str) and secret else None
+    # A secret that was not asked for, and no word about its use: then it is used as the server's metadata says.
+    method = document.get("token_endpoint_auth_method", "" if secret else asked_method)
+    if method not in ("", *_METHODS) or (method not in ("", "none") and secret is None):
         raise AuthorizationFailed("the registration endpoint's answer does not say how the client proves itself")
     return Registration(client_id, redirect_uri, secret if method != "none" else None, method, _expiry(document))
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from mcp import Client as McpClient
 from mcp import MCPError
+from mcp.client.session import ElicitationFnT
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, GetPromptResult, Prompt, ReadResourceResult, Resource, Tool
 from pydantic import ValidationError
@@ -24,7 +25,7 @@ from garrison.base.fetch import Fetcher
 from garrison.clients.auth import SessionAuth
 from garrison.clients.destination import check_configured, is_local
 from garrison.clients.errors import CallRefused, ServerUnreachable
-from garrison.clients.http import Failures, SessionHttpClient
+from garrison.clients.http import CLIENT_INFO, Failures, SessionHttpClient
 from garrison.clients.login import Login
 from garrison.clients.means import Wanted, token_source
 from garrison.clients.retry_after import Timing
@@ -135,6 +136,7 @@ async def connect(
     private_key_file: Path | str | None = None,
     client_metadata_url: str | None = None,
     omit_resource: bool = False,
+    elicitation: ElicitationFnT | None = None,
     timing: Timing | None = None,
 ) -> AsyncIterator[Session]:
     """A session with the MCP server at `url`.
@@ -159,6 +161,8 @@ async def connect(
         client_metadata_url: https address of the client's own metadata document (CIMD), instead of `client_id`.
         omit_resource: send no `resource` parameter (RFC 8707), for an authorization server that refuses it. The token
             must be for this server all the same.
+        elicitation: answers the server's questions to the user, as the SDK's `elicitation_callback`; without it the
+            server is told that it can ask nothing.
         timing: clock, sleep and patience.
 
     Raises:
@@ -190,10 +194,16 @@ async def connect(
         http = await stack.enter_async_context(SessionHttpClient(SessionAuth(url, source, timing), context))
         if source:
             # Before the MCP client starts: it waits ten seconds for its first answer, and a person logs in more slowly.
-            unauthorized = await http.knock(url)
+            unauthorized = await http.knock(url, legacy=mode == "legacy")
             if unauthorized is not None:
                 await source.replace(None, challenge.bearer(unauthorized.get_list("www-authenticate")))
-        mcp = McpClient(streamable_http_client(url, http_client=http), mode=mode, read_timeout_seconds=CALL_TIMEOUT)
+        mcp = McpClient(
+            streamable_http_client(url, http_client=http),
+            mode=mode,
+            read_timeout_seconds=CALL_TIMEOUT,
+            client_info=CLIENT_INFO,
+            elicitation_callback=elicitation,
+        )
         session = Session(mcp, http.failures, source)
         await session.translate(stack.enter_async_context(mcp))
         try:

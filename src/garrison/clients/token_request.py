@@ -97,12 +97,14 @@ def authenticate(form: Mapping[str, str], client: Client, server: ServerMetadata
         if "private_key_jwt" not in methods:
             raise AuthorizationFailed(f"the authorization server {server.issuer} takes no signed assertion")
         return TokenRequest({**form, **client_assertion.parameters(client.client_id, client.key, server, now)})
-    if client.client_secret is None or methods == ("none",):
+    if client.client_secret is None:
         return TokenRequest({**form, "client_id": client.client_id})
     if "client_secret_basic" in methods:
         return TokenRequest(form, {"authorization": basic.render_basic(client.client_id, client.client_secret)})
     if "client_secret_post" in methods:
         return TokenRequest({**form, "client_id": client.client_id, "client_secret": client.client_secret})
+    if "none" in methods:
+        return TokenRequest({**form, "client_id": client.client_id})
     raise AuthorizationFailed(f"the authorization server {server.issuer} takes no client secret")
 
 
