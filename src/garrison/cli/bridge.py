@@ -21,12 +21,4 @@ async def _bridge(args: argparse.Namespace) -> None:
 
     url = server_url(args)
     how = await connection(args, url)
-    await bridge(
-        url,
-        client_id=how.client_id,
-        client_secret=how.client_secret,
-        issuer=how.issuer,
-        scope=how.scope,
-        ssl_context=how.trust,
-        login=how.login,
-    )
+    await bridge(url, **how.options())

@@ -67,7 +67,7 @@ class SessionAuth(httpx2.Auth):
         if self._source is None:
             raise AuthorizationFailed(
                 f"{self._url} wants a token, and no client is configured",
-                "Give client_id (and client_secret and issuer, for a client of its own).",
+                f"garrison login {self._url}; in a program, give connect() a client_id, or a login.",
             )
         if tries.replaced:
             raise AuthorizationFailed(

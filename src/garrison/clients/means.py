@@ -39,6 +39,7 @@ class Wanted:
     private_key_file: Path | None = None
     client_metadata_url: str | None = None
     omit_resource: bool = False
+    legacy_authorization: bool = False
 
     def __post_init__(self) -> None:
         if self.client_secret is not None and not self.client_id:
@@ -88,6 +89,7 @@ def token_source(wanted: Wanted, fetcher: Fetcher, timing: Timing) -> TokenSourc
         wanted.issuer,
         private_addresses=wanted.private_addresses,
         omit_resource=wanted.omit_resource,
+        legacy_authorization=wanted.legacy_authorization,
     )
     storage, login = wanted.storage or MemoryTokens(), wanted.login or Login()
     identity: Identity

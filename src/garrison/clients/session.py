@@ -136,6 +136,7 @@ async def connect(
     private_key_file: Path | str | None = None,
     client_metadata_url: str | None = None,
     omit_resource: bool = False,
+    legacy_authorization: bool = False,
     elicitation: ElicitationFnT | None = None,
     timing: Timing | None = None,
 ) -> AsyncIterator[Session]:
@@ -161,6 +162,8 @@ async def connect(
         client_metadata_url: https address of the client's own metadata document (CIMD), instead of `client_id`.
         omit_resource: send no `resource` parameter (RFC 8707), for an authorization server that refuses it. The token
             must be for this server all the same.
+        legacy_authorization: take a server that publishes no protected-resource metadata for its own authorization
+            server (MCP 2025-03-26). It then has no way to say that it checks PKCE.
         elicitation: answers the server's questions to the user, as the SDK's `elicitation_callback`; without it the
             server is told that it can ask nothing.
         timing: clock, sleep and patience.
@@ -182,6 +185,7 @@ async def connect(
         Path(private_key_file) if private_key_file else None,
         client_metadata_url,
         omit_resource,
+        legacy_authorization,
     )
     timing = timing or Timing()
     context = ssl_context or client_context(Path(ca_file) if ca_file else None)

@@ -79,6 +79,7 @@ class StoredLogin:
         client_id: the client that the user named; None if it registered itself, or is described by a document.
         client_secret: that client's, if it has one.
         client_metadata_url: the client's metadata document.
+        omit_resource: as for `connect`.
     """
 
     url: str
@@ -86,6 +87,7 @@ class StoredLogin:
     client_id: str | None = None
     client_secret: str | None = field(default=None, repr=False)
     client_metadata_url: str | None = None
+    omit_resource: bool = False
 
 
 class TokenStorage:
