@@ -162,6 +162,7 @@ def provider_of(adapter: str, environ: Mapping[str, str]) -> str:
     """
     if adapter == "anthropic":
         return adapter
+    adapter = adapter.partition("-")[0]
     chosen = environ.get("LLM_PROVIDER", "openai").lower()
     known = [name for name in _PROVIDERS if name != "anthropic" or adapter in _SPEAKS_ANTHROPIC]
     if adapter == "openai" and chosen == "anthropic":

@@ -60,6 +60,12 @@ class Session:
         self._source = source
 
     @property
+    def name(self) -> str:
+        """What the server calls itself."""
+        info = self.client.server_info
+        return info.name if info else "server"
+
+    @property
     def token(self) -> TokenInfo | None:
         """What the current token says; None for a server that wanted none."""
         if self._source is None or self._source.current is None or (key := self._source.key) is None:
