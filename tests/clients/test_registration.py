@@ -128,6 +128,17 @@ async def test_a_server_that_forgets_at_once_is_not_registered_with_for_ever(wor
     assert len(world.issuer.registrations) == 2
 
 
+async def test_a_users_no_costs_the_client_no_registration(world: World, browser: Browser) -> None:
+    world.issuer.registering = True
+    world.issuer.redirect_params = lambda params: {**params, "code": "", "error": "access_denied"}
+    storage = MemoryTokens()
+    with pytest.raises(TokenRefused, match="access_denied"):
+        async with connect(world.url, login=browser.login(), storage=storage):
+            pass
+    assert (len(world.issuer.registrations), len(browser.urls)) == (1, 1)
+    assert await storage.registration(world.issuer.issuer)
+
+
 async def test_a_named_client_that_the_server_does_not_know_is_not_replaced(world: World, browser: Browser) -> None:
     world.issuer.refusal = {"error": "invalid_client"}
     with pytest.raises(TokenRefused, match="invalid_client"):

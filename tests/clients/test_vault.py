@@ -2,6 +2,8 @@
 
 import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
+from garrison.base import files
 from garrison.base.errors import GarrisonError, UsageError
 from garrison.clients.tokens import FileTokens, MemoryTokens, Registration, StoredLogin, Token, TokenKey, TokenStorage
 from garrison.clients.vault import FileVault, KeyringVault, MemoryVault, Vault, open_vault, secure_keyring
@@ -114,6 +117,27 @@ anyio.run(main)
             for name in "ab":
                 tasks.start_soon(write, name)
     assert len(await FileVault(file).names()) == 20
+
+
+async def test_the_file_is_read_and_replaced_under_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[str] = []
+    real_locked, real_write = files.locked, files.write_private
+
+    @contextmanager
+    def locked(path: Path) -> Iterator[None]:
+        with real_locked(path):
+            happened.append("locked")
+            yield
+            happened.append("unlocked")
+
+    def write(path: Path, data: bytes) -> None:
+        happened.append("written")
+        real_write(path, data)
+
+    monkeypatch.setattr("garrison.clients.vault.locked", locked)
+    monkeypatch.setattr("garrison.clients.vault.write_private", write)
+    await FileVault(tmp_path / "tokens.json").put("a", "1")
+    assert happened == ["locked", "written", "unlocked"]
 
 
 async def test_the_file_and_its_folder_are_their_owners_alone(tmp_path: Path) -> None:
