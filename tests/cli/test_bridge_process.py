@@ -50,7 +50,7 @@ INITIALIZE = {
 
 def environment(tmp_path: Path, **more: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in os.environ if name.startswith("COV") or name == "PYTHONPATH"}
-    return {**kept, "PATH": os.environ["PATH"], "HOME": str(tmp_path), **more}
+    return {**kept, "PATH": os.environ["PATH"], "HOME": str(tmp_path), "GARRISON_KEYRING": "off", **more}
 
 
 def words(world: World, tmp_path: Path) -> list[str]:
@@ -144,7 +144,43 @@ async def test_two_bridges_started_at_once_log_in_once(world: World, tmp_path: P
     assert listed == [3, 3]
     assert len(world.issuer.authorize_queries) == 1
     assert [form["grant_type"] for form in world.issuer.forms] == ["authorization_code"]
-    assert stat.S_IMODE((tmp_path / "h" / "bridge" / "tokens.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / ".local" / "state" / "garrison" / "tokens.json").stat().st_mode) == 0o600
+
+
+async def test_a_login_on_the_command_line_serves_the_bridge_too(world: World, tmp_path: Path) -> None:
+    browser = tmp_path / "browser"
+    browser.write_text(BROWSER)
+    browser.chmod(0o700)
+    env = environment(tmp_path, BROWSER=f"{browser} %s")
+    home = ["--home", str(tmp_path / "h")]
+    login = ["-m", "garrison.cli.main", "login", world.url, "--client-id", "desktop", *home]
+    with anyio.fail_after(60):
+        await anyio.run_process([sys.executable, *login], env=env)
+    assert len(world.issuer.authorize_queries) == 1
+    bridge = ["-m", "garrison.cli.main", "bridge", world.url, *home]
+    program = StdioServerParameters(command=sys.executable, args=bridge, env=environment(tmp_path))
+    with anyio.fail_after(60):
+        async with Client(program) as local:
+            assert (await local.list_tools()).tools
+    assert len(world.issuer.authorize_queries) == 1
+    assert [form["grant_type"] for form in world.issuer.forms] == ["authorization_code"]
+
+
+async def test_a_bridge_whose_login_has_ended_says_how_to_log_in(world: World, tmp_path: Path) -> None:
+    browser = tmp_path / "browser"
+    browser.write_text(BROWSER)
+    browser.chmod(0o700)
+    env = environment(tmp_path, BROWSER=f"{browser} %s")
+    home = ["--home", str(tmp_path / "h")]
+    world.issuer.lifetime = 1  # at its end when the bridge starts
+    login = ["-m", "garrison.cli.main", "login", world.url, "--client-id", "desktop", *home]
+    with anyio.fail_after(60):
+        await anyio.run_process([sys.executable, *login], env=env)
+    world.issuer.refresh_tokens.clear()
+    answers, _ = await spoken(["-m", "garrison.cli.main", "bridge", world.url, *home], env, [INITIALIZE])
+    assert "has ended" in answers[0]["error"]["message"]
+    assert f"garrison login {world.url}" in answers[0]["error"]["message"]
+    assert len(world.issuer.authorize_queries) == 1
 
 
 async def test_a_token_that_is_refused_is_replaced_without_the_client_noticing(world: World, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from garrison.base.errors import UsageError
 from garrison.cli import _log
-from garrison.cli._bridge_state import name_of, prepare
+from garrison.cli._bridge_state import can_keep, name_of, prepare
 from garrison.cli._log import KEPT, PrivateFile, start_log
 
 
@@ -61,12 +61,21 @@ def test_two_writers_keep_to_the_bound_and_to_private_files(tmp_path: Path, monk
     assert "message 099" in (tmp_path / "log").read_text()
 
 
-def test_a_state_folder_that_can_not_be_used_costs_the_memory_and_not_the_bridge(
+def test_a_state_folder_that_can_not_be_used_costs_the_log_and_not_the_bridge(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
     assert prepare(tmp_path / "file", "https://mcp.example/mcp", None) is None
-    assert "nothing is kept. Say --home." in capfd.readouterr().err
+    assert "no log is kept. Say --home." in capfd.readouterr().err
+
+
+def test_a_folder_of_logins_that_can_not_be_used_is_said_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    start_log(None, None)
+    assert not can_keep(tmp_path / "file" / "logins")
+    assert "no login is kept. Set GARRISON_LOGINS." in capfd.readouterr().err
+    assert can_keep(tmp_path / "new" / "logins")
+    assert stat.S_IMODE((tmp_path / "new" / "logins").stat().st_mode) == 0o700
 
 
 @pytest.mark.parametrize(

@@ -80,9 +80,9 @@ def bundle(args: argparse.Namespace) -> int:
     from garrison.clients.destination import check_configured
 
     url = check_configured(server_url(args))
-    if args.client_secret_file or environment():
+    if args.client_secret_file or args.private_key_file or trusted():
         raise UsageError(
-            "a bundle is for other machines, and --client-secret-file and TLS_CA_CERT_PATH name files of this one",
+            "a bundle is for other machines, and the client's secret or key and TLS_CA_CERT_PATH are files of this one",
             "Bundle a server with a public certificate, whose users log in.",
         )
     name = args.name or name_of(url)
@@ -105,25 +105,45 @@ def _options(args: argparse.Namespace) -> list[str]:
     from garrison.config import client_settings
 
     said = client_settings(os.environ)
-    if said.client_secret and not args.client_id:
+    client_id = args.client_id or (None if args.client_metadata else said.client_id)
+    if said.client_secret and not args.client_id and not args.client_metadata:
         raise UsageError(
             "OAUTH_CLIENT_SECRET is set, and no secret is written into another program's file",
             "Put it into a file of mode 0600, and say --client-id and --client-secret-file.",
         )
-    if args.client_secret_file and not args.client_id:
-        raise UsageError("--client-secret-file without --client-id", "Give both.")
+    for option, file in (
+        ("--client-secret-file", args.client_secret_file),
+        ("--private-key-file", args.private_key_file),
+    ):
+        if file and not args.client_id:
+            raise UsageError(f"{option} without --client-id", "Give both.")
     options = {
-        "--client-id": args.client_id or said.client_id,
+        "--client-id": client_id,
         "--client-secret-file": args.client_secret_file and args.client_secret_file.absolute(),
+        "--private-key-file": args.private_key_file and args.private_key_file.absolute(),
+        "--client-metadata": args.client_metadata,
         "--issuer": args.issuer or said.issuer,
         "--scope": args.scope,
     }
     words = [word for name, value in options.items() if value for word in (name, str(value))]
-    return words + [flag for flag, on in (("--login", args.login), ("--no-browser", args.no_browser)) if on]
+    flags = {"--omit-resource": args.omit_resource, "--login": args.login, "--no-browser": args.no_browser}
+    return words + [flag for flag, on in flags.items() if on]
 
 
 def environment() -> dict[str, str]:
-    """What the bridge needs of this shell's environment: whom to trust."""
+    """What the bridge needs of this shell's environment: whom to trust, and where the user's logins are."""
+    from garrison.config import client_settings
+
+    said, usual = client_settings(os.environ), client_settings({"HOME": os.environ.get("HOME", "")})
+    found = trusted()
+    if said.logins != usual.logins:
+        found["GARRISON_LOGINS"] = str(said.logins.absolute())
+    if not said.use_keyring:
+        found["GARRISON_KEYRING"] = "off"
+    return found
+
+
+def trusted() -> dict[str, str]:
     from garrison.config import client_settings
 
     ca_file = client_settings(os.environ).ca_file

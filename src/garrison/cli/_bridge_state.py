@@ -1,26 +1,21 @@
-"""What bridges keep in the state folder: a log each, the tokens that they share, and the lock of their login."""
+"""What bridges keep: a log each in the state folder; their tokens where the user's other logins are."""
 
 import hashlib
 import logging
+import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from garrison.base.errors import GarrisonError
-from garrison.base.files import make_private_folder
+from garrison.base.files import PRIVATE_FOLDER, make_private_folder
 from garrison.cli._log import start_log
 
-
-@dataclass(frozen=True)
-class BridgeState:
-    log: Path
-    tokens: Path
-    lock: Path
+log = logging.getLogger("garrison.bridge")
 
 
-def prepare(home: Path, url: str, level: str | None) -> BridgeState | None:
-    """Start the log; None if `home` can't be used: then the bridge remembers nothing.
+def prepare(home: Path, url: str, level: str | None) -> Path | None:
+    """Start the log, and return its file; None if `home` can't be used: then it goes to standard error alone.
 
     Raises:
         UsageError: there is no such log level.
@@ -32,11 +27,23 @@ def prepare(home: Path, url: str, level: str | None) -> BridgeState | None:
         make_private_folder(folder)
     except GarrisonError as error:
         start_log(None, level)
-        logging.getLogger("garrison.bridge").warning("%s: nothing is kept. Say --home.", error.message)
+        log.warning("%s: no log is kept. Say --home.", error.message)
         return None
-    state = BridgeState(folder / f"{mark}.log", folder / "tokens.json", folder / f"{mark}.lock")
-    start_log(state.log, level)
-    return state
+    file = folder / f"{mark}.log"
+    start_log(file, level)
+    return file
+
+
+def can_keep(logins: Path) -> bool:
+    """Whether logins can be kept in the folder `logins`; a bridge works without, and forgets with its process."""
+    try:
+        logins.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        usable = os.access(logins, os.W_OK | os.X_OK)
+    except OSError:
+        usable = False
+    if not usable:
+        log.warning("%s can't be written to: no login is kept. Set GARRISON_LOGINS.", logins)
+    return usable
 
 
 def name_of(url: str) -> str:

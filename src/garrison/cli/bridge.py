@@ -65,22 +65,13 @@ def take_wire() -> tuple[BinaryIO, BinaryIO]:
 
 
 async def _bridge(args: argparse.Namespace, wire: tuple[BinaryIO, BinaryIO]) -> None:
-    from garrison.cli._bridge_state import prepare
+    from garrison.cli._bridge_state import can_keep, prepare
     from garrison.clients.bridge import bridge
-    from garrison.clients.tokens import FileTokens
+    from garrison.config import client_settings
 
     url = server_url(args)
-    state = prepare(args.home, url, os.environ.get("LOG_LEVEL"))
-    how = await connection(args, url)
-    await bridge(
-        url,
-        wire=wire,
-        lock=state.lock if state else None,
-        storage=FileTokens(state.tokens) if state else None,
-        client_id=how.client_id,
-        client_secret=how.client_secret,
-        issuer=how.issuer,
-        scope=how.scope,
-        ssl_context=how.trust,
-        login=how.login,
-    )
+    prepare(args.home, url, os.environ.get("LOG_LEVEL"))
+    options = (await connection(args, url)).options()
+    if options["storage"] and not can_keep(client_settings(os.environ).logins):
+        options["storage"] = None
+    await bridge(url, wire=wire, **options)

@@ -10,16 +10,13 @@ proxy speaks one era to each side.
 import logging
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from io import TextIOWrapper
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import anyio
-import anyio.to_thread
 from mcp.server.stdio import stdio_server
 
-from garrison.base.files import locked
 from garrison.clients.destination import check_configured
 from garrison.clients.relay import Relay
 from garrison.clients.session import Session, connect
@@ -33,7 +30,7 @@ _LAST = 3.0
 """Seconds that the bridge takes to say goodbye, at most."""
 
 
-async def bridge(url: str, *, wire: Wire | None = None, lock: Path | None = None, **options: Any) -> None:
+async def bridge(url: str, *, wire: Wire | None = None, **options: Any) -> None:
     """Serve the MCP server at `url` on standard input and output, until the input ends.
 
     The remote server is connected to by the first request, whose answer says what is wrong if that fails.
@@ -41,9 +38,7 @@ async def bridge(url: str, *, wire: Wire | None = None, lock: Path | None = None
     Args:
         url: as for `session.connect`.
         wire: standard input and output, where something else was put in their place (see cli/bridge.py).
-        lock: a file that bridges to one server hold while they log in, so that a person is asked once: the second
-            one finds the first one's token in their common `storage`.
-        options: the others of `session.connect`.
+        options: the others of `session.connect`. Bridges with a common `storage` log in once: see token_source.py.
 
     Raises:
         UsageError: the arguments don't fit together.
@@ -51,12 +46,8 @@ async def bridge(url: str, *, wire: Wire | None = None, lock: Path | None = None
     check_configured(url)
     options["storage"] = options.get("storage") or MemoryTokens()  # a session that is made anew needs no new login
 
-    @asynccontextmanager
-    async def opened(mcp_options: Mapping[str, Any]) -> AsyncIterator[Session]:
-        async with AsyncExitStack() as stack:
-            async with one_login(lock):
-                session = await stack.enter_async_context(connect(url, mcp_options=mcp_options, **options))
-            yield session
+    def opened(mcp_options: Mapping[str, Any]) -> AbstractAsyncContextManager[Session]:
+        return connect(url, mcp_options=mcp_options, **options)
 
     try:
         async with anyio.create_task_group() as tasks:
@@ -110,17 +101,3 @@ async def _leave(scope: anyio.CancelScope, ended: anyio.Event) -> None:
     await ended.wait()
     await anyio.sleep(_LAST)
     scope.cancel()
-
-
-@asynccontextmanager
-async def one_login(lock: Path | None) -> AsyncIterator[None]:
-    """Hold the lock file `lock` while the block runs; None for a login that nobody else can make."""
-    if lock is None:
-        yield
-        return
-    holding = locked(lock)
-    await anyio.to_thread.run_sync(holding.__enter__)  # it waits for whoever logs in, who has a time limit
-    try:
-        yield
-    finally:
-        holding.__exit__(None, None, None)

@@ -3,6 +3,7 @@
     GarrisonError
     ├── AuthorizationFailed     no token can be had, or none that may be believed
     │   ├── TokenRefused        … because the token endpoint said so (RFC 6749 §5.2); `.error` is its code
+    │   ├── RedirectTaken       … because another program uses the one port that was registered for the login's answer
     │   └── ScopeRefused        … for this operation; `.scope` names what it needs
     ├── RateLimited             the server asks for a longer pause than we wait; `.retry_after` in seconds
     ├── ServerUnreachable       no answer, or none that is MCP
@@ -31,6 +32,13 @@ class TokenRefused(AuthorizationFailed):
         said = f"{error}: {description}" if description else error
         super().__init__(f"the authorization server refused to issue a token ({one_line(said)})", hint)
         self.error = error
+
+
+class RedirectTaken(AuthorizationFailed):
+    def __init__(self, redirect_uri: str) -> None:
+        super().__init__(
+            f"the login can't be answered: {redirect_uri} is in use on this machine", "Stop the program that uses it."
+        )
 
 
 class ScopeRefused(AuthorizationFailed):

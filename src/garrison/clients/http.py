@@ -9,10 +9,17 @@ import secrets
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from importlib.metadata import version
 from typing import Any, cast
 
 import anyio
 import httpx2
+from mcp.types import (
+    CLIENT_CAPABILITIES_META_KEY,
+    CLIENT_INFO_META_KEY,
+    PROTOCOL_VERSION_META_KEY,
+    Implementation,
+)
 
 from garrison.base.errors import GarrisonError
 from garrison.clients.auth import UNAUTHORIZED, SessionAuth
@@ -37,8 +44,17 @@ _KEEP_ALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)] + [
 _KEPT = 256
 _FAILED = 503  # what the SDK sees; it looks at the JSON-RPC error in the body
 _CODE = -32603  # JSON-RPC 2.0: internal error
-_PROBE = {"jsonrpc": "2.0", "id": 0, "method": "server/discover", "params": {}}
-_PROBE_HEADERS = {"accept": "application/json, text/event-stream", "mcp-method": "server/discover"}
+CLIENT_INFO = Implementation(name="garrison", version=version("garrison"))
+_MODERN = "2026-07-28"  # the first revision without a handshake
+_ABOUT_US = {
+    PROTOCOL_VERSION_META_KEY: _MODERN,
+    CLIENT_CAPABILITIES_META_KEY: {},
+    CLIENT_INFO_META_KEY: CLIENT_INFO.model_dump(by_alias=True, exclude_none=True),
+}
+_PROBE = {"jsonrpc": "2.0", "id": 0, "method": "server/discover", "params": {"_meta": _ABOUT_US}}
+_PROBE_HEADERS = {"mcp-method": "server/discover", "mcp-protocol-version": _MODERN}
+_LEGACY_PROBE = {"jsonrpc": "2.0", "id": 0, "method": "ping"}  # the one request that may come before the handshake
+_ACCEPT = {"accept": "application/json, text/event-stream"}
 _MARK = "garrison-failure"
 
 
@@ -97,13 +113,16 @@ class SessionHttpClient(httpx2.AsyncClient):
             return self._failed(request, unreachable(str(request.url), error))
         return response
 
-    async def knock(self, url: str) -> httpx2.Headers | None:
+    async def knock(self, url: str, *, legacy: bool = False) -> httpx2.Headers | None:
         """The headers of the 401 that `url` answers to a request without a token; None if it wants none.
+
+        The request is a valid one, of the older era where `legacy`: there may be nothing to stop it.
 
         Raises:
             ServerUnreachable: it doesn't answer.
         """
-        request = self.build_request("POST", url, json=_PROBE, headers=_PROBE_HEADERS)
+        probe, headers = (_LEGACY_PROBE, _ACCEPT) if legacy else (_PROBE, {**_ACCEPT, **_PROBE_HEADERS})
+        request = self.build_request("POST", url, json=probe, headers=headers)
         try:
             response = await super().send(request, auth=None, stream=True)
         except httpx2.RequestError as error:

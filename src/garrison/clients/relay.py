@@ -29,6 +29,7 @@ from garrison.base.events import one_line
 from garrison.clients.changes import KINDS, Changes
 from garrison.clients.errors import CallRefused
 from garrison.clients.exchanges import Exchanges
+from garrison.clients.http import CLIENT_INFO
 from garrison.clients.link import Clocks, Link
 from garrison.clients.local import Context, Local, progress_of
 from garrison.clients.session import Session
@@ -216,7 +217,11 @@ class Relay:
     def _opening(self) -> AbstractAsyncContextManager[Session]:
         """A session that says of itself what the local client says, so that the server knows whom it serves."""
         can = self._local.capabilities
-        options: dict[str, Any] = {"cache": None, "client_info": self._local.info, "message_handler": self._heard}
+        options: dict[str, Any] = {
+            "cache": None,
+            "client_info": self._local.info or CLIENT_INFO,
+            "message_handler": self._heard,
+        }
         if can.sampling is not None:
             options |= {"sampling_callback": self._asked, "sampling_capabilities": can.sampling}
         if can.elicitation is not None:
