@@ -142,6 +142,8 @@ class ClientSettings:
     ca_file: Path | None
     server_url: str | None
     debug_tls: bool
+    logins: Path
+    use_keyring: bool
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,26 @@ def client_settings(environ: Mapping[str, str]) -> ClientSettings:
         ca_file=Path(ca_file) if ca_file else None,
         server_url=environ.get("MCP_SERVER_URL") or None,
         debug_tls=environ.get("DEBUG_SSL", "").lower() in {"1", "true", "yes"},
+        logins=_logins(environ),
+        use_keyring=_switch(environ, "GARRISON_KEYRING", default=True),
     )
+
+
+def _logins(environ: Mapping[str, str]) -> Path:
+    """The folder of this user's logins: they belong to the person, not to the folder that a command is typed in."""
+    if named := environ.get("GARRISON_LOGINS"):
+        return Path(named)
+    state = environ.get("XDG_STATE_HOME", "")
+    # The XDG base directory specification: a relative path is to be ignored.
+    base = Path(state) if state.startswith("/") else Path(environ.get("HOME") or Path.home()) / ".local" / "state"
+    return base / "garrison"
+
+
+def _switch(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
+    word = environ.get(name, "").lower()
+    if word not in {"", "on", "off"}:
+        raise UsageError(f"{name} is {word!r}", "It can be on or off.")
+    return word == "on" if word else default
 
 
 _PROVIDERS: Mapping[str, tuple[str, str, str]] = {
@@ -229,6 +250,7 @@ def provider_of(adapter: str, environ: Mapping[str, str]) -> str:
     """
     if adapter == "anthropic":
         return adapter
+    adapter = adapter.partition("-")[0]
     chosen = environ.get("LLM_PROVIDER", "openai").lower()
     known = [name for name in _PROVIDERS if name != "anthropic" or adapter in _SPEAKS_ANTHROPIC]
     if adapter == "openai" and chosen == "anthropic":

@@ -20,6 +20,7 @@ class Puppet:
 
     turn: Callable[[int], Calls]
     status: int = 200
+    response_status: str = "completed"
     bodies: list[Any] = field(default_factory=list)
     keys: set[str] = field(default_factory=set)
 
@@ -28,6 +29,7 @@ class Puppet:
             routes=[
                 Route("/v1/chat/completions", self._openai, methods=["POST"]),
                 Route("/v1/messages", self._anthropic, methods=["POST"]),
+                Route("/v1/responses", self._responses, methods=["POST"]),
             ]
         )
 
@@ -53,6 +55,19 @@ class Puppet:
         usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
         head = {"id": "x", "object": "chat.completion", "created": 0, "model": "puppet"}
         return JSONResponse({**head, "choices": [choice], "usage": usage})
+
+    async def _responses(self, request: Request) -> Response:
+        calls = await self._asked(request)
+        if self.status != 200:
+            return JSONResponse({"error": {"message": "Incorrect API key provided: sk-secret"}}, self.status)
+        said = {"type": "output_text", "text": "done", "annotations": []}
+        output: list[Any] = [
+            {"type": "function_call", "id": f"fc_{i}", "call_id": f"call_{i}", "name": name, "arguments": arguments}
+            for i, (name, arguments) in enumerate(calls)
+        ] or [{"type": "message", "id": "m", "role": "assistant", "status": "completed", "content": [said]}]
+        head = {"id": "x", "object": "response", "created_at": 0, "model": "puppet", "status": self.response_status}
+        rest = {"parallel_tool_calls": True, "tool_choice": "auto", "tools": []}
+        return JSONResponse({**head, **rest, "output": output})
 
     async def _anthropic(self, request: Request) -> Response:
         calls = await self._asked(request)

@@ -9,7 +9,7 @@ from garrison.clients.answer import Call
 from garrison.clients.errors import ModelFailed, TooManyTurns
 from garrison.clients.session import connect
 from tests.clients.puppet import Puppet
-from tests.clients.world import World
+from tests.clients.world import McpGate, World, serving
 
 QUESTIONS = {
     "Get information about customer ABC123": ("get_customer_info", "abc123@example.com"),
@@ -23,6 +23,11 @@ QUESTIONS = {
     ),
 }
 ONE = [("get_customer_info", '{"customer_id": "ABC123"}')]
+# What litellm's stream does with pydantic; the warnings are for litellm's authors.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Item 'summary' on TypedDict class:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Accessing the 'model_:DeprecationWarning"),
+]
 each_adapter = pytest.mark.parametrize("name", ADAPTERS)
 
 
@@ -74,7 +79,9 @@ async def test_a_tool_that_was_not_offered_is_never_called(world: World, name: s
     assert "There is no tool named 'delete_everything'" in json.dumps(puppet.bodies[-1])
 
 
-@pytest.mark.parametrize("name", ["openai", "langchain", "litellm"])  # the others' protocols hold no JSON text
+@pytest.mark.parametrize(
+    "name", ["openai", "openai-responses", "langchain", "litellm"]
+)  # the others' protocols hold no JSON text
 async def test_arguments_that_are_no_json_are_answered_beside_good_ones(world: World, name: str) -> None:
     puppet = Puppet(lambda turn: [] if turn else [*ONE, ("get_customer_info", '{"customer_id": ')])
     world.model_stage.app = puppet.app()
@@ -82,9 +89,10 @@ async def test_arguments_that_are_no_json_are_answered_beside_good_ones(world: W
         answer = await load(name).run(session, "anything", base_url=world.model, api_key="any")
     assert answer.text == "done"
     assert sorted(call.is_error for call in answer.calls) == [False, True]
-    told = [message for message in puppet.bodies[-1]["messages"] if message["role"] == "tool"]
-    assert {message["tool_call_id"] for message in told} == {"call_0", "call_1"}
-    assert any("one JSON object" in str(message["content"]) for message in told)
+    sent = puppet.bodies[-1].get("messages") or puppet.bodies[-1]["input"]
+    told = [each for each in sent if each.get("role") == "tool" or each.get("type") == "function_call_output"]
+    assert {each.get("tool_call_id") or each["call_id"] for each in told} == {"call_0", "call_1"}
+    assert any("one JSON object" in str(each) for each in told)
     assert len([seen for seen in world.gate.seen if seen.tool]) == 1
 
 
@@ -118,3 +126,89 @@ async def test_no_key_is_taken_from_the_environment(world: World, name: str, mon
     async with connect(world.url, **world.client) as session:
         await load(name).run(session, "anything", base_url=world.model)
     assert puppet.keys == {"unset"}
+
+
+@each_adapter
+async def test_the_text_is_told_as_it_comes_and_adds_up_to_the_answer(world: World, name: str) -> None:
+    question = "Get information about customer ABC123"
+    pieces: list[str] = []
+    async with connect(world.url, **world.client) as session:
+        answer = await load(name).run(session, question, base_url=world.model, api_key="any", on_text=pieces.append)
+    assert [call.name for call in answer.calls] == ["get_customer_info"]
+    assert "abc123@example.com" in answer.text
+    assert "".join(pieces) == answer.text
+    assert len(pieces) > 3 or name == "dspy"  # which writes its answer in one piece
+
+
+@each_adapter
+async def test_the_tokens_of_all_turns_are_counted(world: World, name: str) -> None:
+    for on_text in (None, lambda text: None):
+        async with connect(world.url, **world.client) as session:
+            question = "Get information about customer ABC123"
+            answer = await load(name).run(session, question, base_url=world.model, api_key="any", on_text=on_text)
+        turns = 3 if name == "dspy" else 2
+        assert (answer.usage.input_tokens, answer.usage.output_tokens) == (turns, turns)
+        assert (answer.usage.cost is not None) == (name in {"dspy", "litellm"})  # which have a price list
+
+
+@each_adapter
+async def test_a_call_that_is_not_approved_is_not_made_and_the_model_is_told(world: World, name: str) -> None:
+    asked: list[Call] = []
+
+    async def approve(call: Call) -> bool:
+        asked.append(call)
+        return bool(call.arguments["customer_id"] != "ABC123")
+
+    puppet = Puppet(lambda turn: [ONE, [("get_customer_info", '{"customer_id": "XYZ789"}')], []][min(turn, 2)])
+    world.model_stage.app = puppet.app()
+    async with connect(world.url, **world.client) as session:
+        answer = await load(name).run(session, "anything", base_url=world.model, api_key="any", approve=approve)
+    assert [(call.name, call.server, call.text) for call in asked] == [("get_customer_info", "customers", "")] * 2
+    assert [call.is_error for call in answer.calls] == [True, False]
+    assert "The user did not allow this call." in json.dumps(puppet.bodies[1])
+    assert len([seen for seen in world.gate.seen if seen.tool]) == 1
+
+
+@each_adapter
+async def test_tools_of_several_servers_are_kept_apart(world: World, name: str) -> None:
+    other = McpGate(open=True)
+    async with other.inner.router.lifespan_context(other.inner), serving(other) as origin:
+        other.url = f"{origin}/mcp"
+        async with connect(world.url, **world.client) as first, connect(other.url) as second:
+            puppet = Puppet(lambda turn: [] if turn else [("customers_2_get_customer_info", ONE[0][1])])
+            world.model_stage.app = puppet.app()
+            answer = await load(name).run([first, second], "anything", base_url=world.model, api_key="any")
+    offered = json.dumps(puppet.bodies[0])
+    assert "customers_get_customer_info" in offered
+    assert "customers_2_get_customer_info" in offered
+    (call,) = answer.calls
+    assert (call.name, call.server, call.is_error) == ("get_customer_info", "customers_2", False)
+    assert [seen.tool for seen in other.seen if seen.tool] == ["get_customer_info"]
+    assert [seen for seen in world.gate.seen if seen.tool] == []
+
+
+@each_adapter
+@pytest.mark.parametrize("status", [401, 500])
+async def test_a_providers_error_is_told_with_its_status(world: World, name: str, status: int) -> None:
+    for on_text in (None, lambda text: None):
+        async with connect(world.url, **world.client) as session:
+            with pytest.raises(ModelFailed) as failed:
+                await load(name).run(
+                    session, "x", model=f"scripted-{status}", base_url=world.model, api_key="any", on_text=on_text
+                )
+        assert failed.value.status == status
+
+
+async def test_a_response_that_failed_is_an_error_though_its_status_is_200(world: World) -> None:
+    world.model_stage.app = Puppet(lambda turn: [], response_status="failed").app()
+    async with connect(world.url, **world.client) as session:
+        with pytest.raises(ModelFailed, match="failed"):
+            await load("openai-responses").run(session, "anything", base_url=world.model, api_key="any")
+
+
+async def test_nothing_is_kept_at_the_provider_of_responses(world: World) -> None:
+    puppet = Puppet(lambda turn: [])
+    world.model_stage.app = puppet.app()
+    async with connect(world.url, **world.client) as session:
+        await load("openai-responses").run(session, "anything", base_url=world.model, api_key="any")
+    assert puppet.bodies[0]["store"] is False

@@ -53,3 +53,12 @@ async def test_a_missing_permission_is_a_clear_error_of_that_call_alone(world: W
         with pytest.raises(MCPError, match="account:calculate"):
             await local.call_tool("calculate_account_value", {"customer_id": "ABC123", "amounts": [1]})
         assert not (await local.call_tool("get_customer_info", {"customer_id": "ABC123"})).is_error
+
+
+async def test_a_session_that_is_made_anew_needs_no_new_token(world: World) -> None:
+    breaks = iter([True])
+    async with Client(program(world), cache=None) as local:
+        world.gate.broken = lambda seen: seen.method == "tools/list" and next(breaks, False)
+        assert (await local.list_tools()).tools
+    assert [seen.method for seen in world.gate.seen].count("tools/list") == 2
+    assert len(world.issuer.forms) == 1

@@ -11,13 +11,14 @@ import httpx2
 import pytest
 
 from garrison.base.errors import UsageError
-from garrison.clients.auth import Timing
 from garrison.clients.authorization import authorization_request, process_authorization_response
 from garrison.clients.errors import AuthorizationFailed, TokenRefused
 from garrison.clients.login import Login, RedirectListener, print_url
+from garrison.clients.retry_after import Timing
 from garrison.clients.session import connect
 from garrison.clients.tokens import FileTokens, MemoryTokens, Token, TokenKey, TokenStorage
 from garrison.oauth.server_metadata import ServerMetadata
+from tests.clients.browser import Browser
 from tests.clients.world import World
 
 ASK = ("get_customer_info", {"customer_id": "ABC123"})
@@ -29,22 +30,6 @@ SERVER = ServerMetadata(
     code_challenge_methods=("S256",),
     iss_parameter_supported=True,
 )
-
-
-class Browser:
-    """Follows the authorization URL to wherever it is redirected to; the person says yes to everything."""
-
-    def __init__(self) -> None:
-        self.pages: list[httpx2.Response] = []
-        self.urls: list[str] = []
-
-    async def open(self, url: str) -> None:
-        self.urls.append(url)
-        async with httpx2.AsyncClient(follow_redirects=True, trust_env=False) as http:
-            self.pages.append(await http.get(url))
-
-    def login(self, timeout: float = 5.0) -> Login:
-        return Login(self.open, timeout=timeout)
 
 
 @pytest.fixture

@@ -73,13 +73,26 @@ def test_no_text_breaks_the_rules(question: str, result: str) -> None:
     assert react_answer(question, result) is None
 
 
-@pytest.mark.parametrize("path", ["chat/completions", "messages"])
+@pytest.mark.parametrize("path", ["chat/completions", "messages", "responses"])
 async def test_a_key_is_required(world: World, path: str) -> None:
     async with httpx2.AsyncClient(trust_env=False) as http:
-        body = {"messages": [{"role": "user", "content": "hello"}]}
+        said = [{"role": "user", "content": "hello"}]
+        body = {"messages": said, "input": said}
         assert (await http.post(f"{world.model}/{path}", json=body)).status_code == 401
         assert (await http.post(f"{world.model}/{path}", json=body, headers={"x-api-key": "k"})).status_code == 200
         bearer = {"authorization": "Bearer k"}
         assert (await http.post(f"{world.model}/{path}", json=body, headers=bearer)).status_code == 200
         assert (await http.post(f"{world.model}/{path}", json=[], headers=bearer)).status_code == 400
         assert (await http.post(f"{world.model}/{path}", json={"stream": True}, headers=bearer)).status_code == 400
+
+
+@pytest.mark.parametrize("path", ["chat/completions", "messages", "responses"])
+@pytest.mark.parametrize("status", [401, 429, 500])
+async def test_a_model_that_is_called_after_an_error_answers_with_it(world: World, path: str, status: int) -> None:
+    async with httpx2.AsyncClient(trust_env=False) as http:
+        said = [{"role": "user", "content": "hello"}]
+        for stream in (False, True):
+            body = {"messages": said, "input": said, "model": f"scripted-{status}", "stream": stream}
+            answer = await http.post(f"{world.model}/{path}", json=body, headers={"x-api-key": "k"})
+            assert answer.status_code == status
+            assert answer.json()["error"]["message"]

@@ -11,8 +11,8 @@ import anyio.lowlevel
 import pytest
 
 from garrison.base.errors import UsageError
-from garrison.clients.auth import Timing
 from garrison.clients.errors import AuthorizationFailed, CallRefused, RateLimited, ScopeRefused, ServerUnreachable
+from garrison.clients.retry_after import Timing
 from garrison.clients.session import connect
 from garrison.oauth import access_token
 from tests.clients.world import ALL, KEY, Seen, World, serving
@@ -414,6 +414,6 @@ async def test_neither_token_nor_secret_is_in_what_can_be_printed(world: World) 
         token = world.gate.seen[-1].authorization or ""
         source = session._source
         assert source
-        shown = repr((session.token, source.current, source._means, source._means.endpoint.client))
+        shown = repr((session.token, source.current, source._means, source.client))
     assert token.removeprefix("Bearer ") not in shown
     assert str(world.client["client_secret"]) not in shown

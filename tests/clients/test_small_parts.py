@@ -162,7 +162,6 @@ def test_a_token_answer_is_read() -> None:
         (fetched({"error": "invalid_grant"}, 400), TokenRefused),
         (fetched({"error": 7, "error_description": []}, 400), TokenRefused),
         (fetched([], 401), TokenRefused),
-        (fetched({}, 429), TokenRefused),
     ],
 )
 def test_a_token_answer_that_is_none_is_refused(answer: Fetched, kind: type[Exception]) -> None:
@@ -182,11 +181,11 @@ def test_a_malformed_scope_is_no_scope() -> None:
 def test_a_server_that_takes_no_secret_gets_none() -> None:
     metadata = ServerMetadata(**{**vars(SERVER), "token_endpoint_auth_methods": ("private_key_jwt",)})
     with pytest.raises(AuthorizationFailed, match="takes no client secret"):
-        authenticate({}, Client("id", "secret"), metadata)
+        authenticate({}, Client("id", "secret"), metadata, 0)
 
 
 def test_a_public_client_names_itself_in_the_form() -> None:
-    assert authenticate({"a": "b"}, Client("id"), SERVER).form == {"a": "b", "client_id": "id"}
+    assert authenticate({"a": "b"}, Client("id"), SERVER, 0).form == {"a": "b", "client_id": "id"}
 
 
 def test_an_unknown_adapter_is_a_clear_error() -> None:

@@ -75,6 +75,14 @@ class AuthServer:
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
     refresh_tokens: dict[str, dict[str, str]] = field(default_factory=dict)
     jwks_requests: int = 0
+    registering: bool = False
+    registration: dict[str, Any] = field(default_factory=dict)
+    registrations: list[dict[str, Any]] = field(default_factory=list)
+    known: dict[str, dict[str, Any]] = field(default_factory=dict)
+    default_audience: str = ""
+    busy: list[tuple[int, dict[str, str]]] = field(default_factory=list)
+    revoked: list[dict[str, str]] = field(default_factory=list)
+    revocation_status: int = 200
 
     def app(self) -> Starlette:
         return Starlette(
@@ -84,6 +92,8 @@ class AuthServer:
                 Route("/authorize", self._authorize),
                 Route(self.token_path, self._token, methods=["POST"]),
                 Route("/moved", self._token, methods=["POST"]),
+                Route("/register", self._register, methods=["POST"]),
+                Route("/revoke", self._revoke, methods=["POST"]),
             ]
         )
 
@@ -99,7 +109,29 @@ class AuthServer:
             "authorization_response_iss_parameter_supported": True,
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "none"],
         }
+        if self.registering:
+            document["registration_endpoint"] = f"{self.issuer}/register"
         return JSONResponse({**document, **self.metadata})
+
+    async def _register(self, request: Request) -> Response:
+        """RFC 7591, and strict: what is registered is compared byte for byte later on."""
+        asked = await request.json()
+        self.registrations.append(asked)
+        if self.refusal:
+            return JSONResponse(self.refusal, 400)
+        client = {**asked, "client_id": f"registered-{len(self.registrations)}", **self.registration}
+        self.known[client["client_id"]] = client
+        return JSONResponse(client, 201)
+
+    async def _revoke(self, request: Request) -> Response:
+        self.revoked.append({name: str(value) for name, value in (await request.form()).items()})
+        return Response(status_code=self.revocation_status)
+
+    def _is_known(self, client_id: str, redirect_uri: str | None = None) -> bool:
+        if not self.registering:
+            return True
+        client = self.known.get(client_id)
+        return client is not None and redirect_uri in (None, *client["redirect_uris"])
 
     async def _jwks(self, request: Request) -> Response:
         self.jwks_requests += 1
@@ -108,6 +140,8 @@ class AuthServer:
     async def _authorize(self, request: Request) -> Response:
         query = dict(request.query_params)
         self.authorize_queries.append(query)
+        if not self._is_known(query["client_id"], query["redirect_uri"]):
+            return Response("who are you?", 400)
         code = secrets.token_urlsafe(8)
         self.codes[code] = query
         params = self.redirect_params({"code": code, "state": query["state"], "iss": self.issuer})
@@ -121,6 +155,11 @@ class AuthServer:
             return Response(status_code=404)
         if self.held:
             await self.held.wait()
+        if self.busy:
+            status, headers = self.busy.pop(0)
+            return Response(status_code=status, headers=headers)
+        if "client_id" in form and not self._is_known(form["client_id"]):
+            return JSONResponse({"error": "invalid_client"}, 401)
         if self.token_answer:
             return JSONResponse(self.token_answer(form))
         if self.refusal:
@@ -148,7 +187,8 @@ class AuthServer:
             scope = asked["scope"]
         if not frozenset(scope.split()) <= self.grants:
             return JSONResponse({"error": "invalid_scope", "error_description": "more than you may have"}, 400)
-        answer = {"access_token": self.token(form["resource"], scope, subject, str(client_id)), "token_type": "Bearer"}
+        audience = form.get("resource", self.default_audience)
+        answer = {"access_token": self.token(audience, scope, subject, str(client_id)), "token_type": "Bearer"}
         if form["grant_type"] != "client_credentials":
             answer["refresh_token"] = secrets.token_urlsafe(8)
             self.refresh_tokens[answer["refresh_token"]] = {"scope": scope}

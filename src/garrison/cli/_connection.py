@@ -1,22 +1,25 @@
 """What the commands that talk to an MCP server share: who asks, by which issuer, trusting whom.
 
-Each is taken from the command line, else from the environment, else from the state folder's first client.
+Each is taken from the command line, else from the environment, else from an earlier `garrison login` to this server,
+else from the state folder's first client.
 """
 
 import argparse
 import os
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from garrison.cli._common import add_home, note, quiet_libraries
 
 if TYPE_CHECKING:
     from garrison.clients.login import Login
     from garrison.clients.session import Session
+    from garrison.clients.tokens import StoredLogin, TokenStorage
     from garrison.home import Home
 
 
@@ -24,10 +27,17 @@ def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
     add_home(parser)
     parser.add_argument("--client-id", metavar="ID", help="default: $OAUTH_CLIENT_ID, else the state folder's client")
     parser.add_argument("--client-secret-file", type=Path, metavar="FILE", help="a file that holds the client's secret")
+    parser.add_argument(
+        "--private-key-file", type=Path, metavar="FILE", help="the client's private key, PEM or JWK, mode 0600"
+    )
+    parser.add_argument("--client-metadata", metavar="URL", help="the client's own metadata document (CIMD)")
     parser.add_argument("--scope", metavar='"A B"', help="what to ask for (default: what the server says is needed)")
     parser.add_argument("--issuer", metavar="URL", help="the authorization server (default: $OAUTH_ISSUER_URL)")
+    parser.add_argument(
+        "--omit-resource", action="store_true", help="for authorization servers that refuse `resource` (Entra)"
+    )
     parser.add_argument("--login", action="store_true", help="act for a person, who logs in with a browser")
-    parser.add_argument("--no-browser", action="store_true", help="with --login: print the address to open")
+    parser.add_argument("--no-browser", action="store_true", help="log in by an address that is printed")
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,26 @@ class Connection:
     scope: str | None
     trust: ssl.SSLContext
     login: "Login | None"
+    storage: "TokenStorage"
+    private_key_file: Path | None = None
+    client_metadata_url: str | None = None
+    omit_resource: bool = False
+
+    def options(self) -> dict[str, Any]:
+        """The keyword arguments of `connect`. A client's own token isn't kept: it is got again without a person."""
+        by_itself = self.login is None and (self.client_secret is not None or self.private_key_file is not None)
+        return {
+            "client_id": self.client_id,
+            "client_secret": self.client_secret,
+            "issuer": self.issuer,
+            "scope": self.scope,
+            "ssl_context": self.trust,
+            "login": self.login,
+            "storage": None if by_itself else self.storage,
+            "private_key_file": self.private_key_file,
+            "client_metadata_url": self.client_metadata_url,
+            "omit_resource": self.omit_resource,
+        }
 
 
 def server_url(args: argparse.Namespace) -> str:
@@ -53,22 +83,43 @@ def server_url(args: argparse.Namespace) -> str:
     return str(url)
 
 
-async def connection(args: argparse.Namespace, url: str) -> Connection:
+def token_storage() -> "TokenStorage":
+    """Where this user's logins are kept."""
+    from garrison.clients.tokens import TokenStorage
+    from garrison.clients.vault import open_vault
+    from garrison.config import client_settings
+
+    said = client_settings(os.environ)
+    return TokenStorage(open_vault(said.logins, use_keyring=said.use_keyring))
+
+
+def client_trust(args: argparse.Namespace) -> ssl.SSLContext:
+    """Whom to trust: the system's authorities, and the one that the user or the state folder names."""
+    from garrison.config import client_settings
+    from garrison.home import Home
+    from garrison.tls.context import client_context
+
+    said, home = client_settings(os.environ), Home(args.home)
+    ca_file = said.ca_file or (home.ca if home.ca.exists() else None)
+    if said.debug_tls:
+        note(f"TLS: trusting the system's authorities{f' and {ca_file}' if ca_file else ''}")
+    return client_context(ca_file)
+
+
+async def connection(args: argparse.Namespace, url: str, *, use_stored: bool = True) -> Connection:
     """Raises `GarrisonError`."""
     from garrison.base.errors import UsageError
     from garrison.base.fetch import Fetcher
     from garrison.clients.obtain import discover_local_issuer
     from garrison.config import client_settings
     from garrison.home import Home
-    from garrison.tls.context import client_context
 
     said = client_settings(os.environ)
-    home = Home(args.home)
-    ca_file = said.ca_file or (home.ca if home.ca.exists() else None)
-    trust = client_context(ca_file)
-    if said.debug_tls:
-        note(f"TLS: trusting the system's authorities{f' and {ca_file}' if ca_file else ''}")
-    client_id, secret = _credentials(args, home)
+    home, trust, storage = Home(args.home), client_trust(args), token_storage()
+    named = args.client_id or args.client_secret_file or args.private_key_file or args.client_metadata
+    if use_stored and not named and not said.client_id and (stored := await storage.login(url)):
+        return _as_stored(args, stored, storage, trust)
+    client_id, secret = (None, None) if args.client_metadata else _credentials(args, home, url)
     issuer = args.issuer or said.issuer
     if client_id and issuer is None and secret is not None:
         async with Fetcher(trust, private_addresses=True) as fetcher:
@@ -79,7 +130,47 @@ async def connection(args: argparse.Namespace, url: str) -> Connection:
                 f"{url} uses an authorization server that {home.folder} does not know",
                 f"Say --issuer {issuer} if the client's secret may go there.",
             )
-    return Connection(client_id, secret, issuer, args.scope, trust, _login(args))
+    return Connection(
+        client_id,
+        secret,
+        issuer,
+        args.scope,
+        trust,
+        _login(args),
+        storage,
+        args.private_key_file,
+        args.client_metadata,
+        args.omit_resource,
+    )
+
+
+def _as_stored(
+    args: argparse.Namespace, stored: "StoredLogin", storage: "TokenStorage", trust: ssl.SSLContext
+) -> Connection:
+    """The connection of an earlier `garrison login`, bound to the issuer that it was made at."""
+    return Connection(
+        stored.client_id,
+        stored.client_secret,
+        stored.key.issuer,
+        args.scope,
+        trust,
+        _login(args) or _only_on_a_terminal(stored.url),
+        storage,
+        None,
+        stored.client_metadata_url,
+        stored.omit_resource,
+    )
+
+
+def _only_on_a_terminal(url: str) -> "Login":
+    """A login that has ended is renewed in the browser where a person sits, and is an error elsewhere."""
+    from garrison.clients.errors import AuthorizationFailed
+    from garrison.clients.login import Login, open_browser
+
+    async def refuse(_: str) -> None:
+        raise AuthorizationFailed(f"the login to {url} has ended", f"garrison login {url}")
+
+    return Login(open_url=open_browser if sys.stderr.isatty() and sys.stdin.isatty() else refuse)
 
 
 @asynccontextmanager
@@ -90,31 +181,26 @@ async def connected(args: argparse.Namespace) -> "AsyncIterator[Session]":
     url = server_url(args)
     how = await connection(args, url)
     quiet_libraries()
-    async with connect(
-        url,
-        client_id=how.client_id,
-        client_secret=how.client_secret,
-        issuer=how.issuer,
-        scope=how.scope,
-        ssl_context=how.trust,
-        login=how.login,
-    ) as session:
+    async with connect(url, **how.options()) as session:
         yield session
 
 
-def _credentials(args: argparse.Namespace, home: "Home") -> tuple[str | None, str | None]:
+def _credentials(args: argparse.Namespace, home: "Home", url: str) -> tuple[str | None, str | None]:
     """Client id and secret, which always come from the same place."""
     from garrison.base.errors import UsageError
+    from garrison.clients.destination import is_local
     from garrison.config import client_settings
 
-    if args.client_secret_file and not args.client_id:
-        raise UsageError("--client-secret-file without --client-id", "Give both.")
+    if (args.client_secret_file or args.private_key_file) and not args.client_id:
+        option = "--client-secret-file" if args.client_secret_file else "--private-key-file"
+        raise UsageError(f"{option} without --client-id", "Give both.")
     if args.client_id:
         return args.client_id, _secret(args.client_secret_file) if args.client_secret_file else None
     said = client_settings(os.environ)
     if said.client_id:
         return said.client_id, said.client_secret
-    if home.client.exists():
+    # The folder's client is for servers on this machine, unless the user names its issuer.
+    if home.client.exists() and (is_local(url) or args.issuer or said.issuer or not args.login):
         first = home.read_credentials(home.client)
         return first.get("client_id"), first.get("client_secret")
     return None, None

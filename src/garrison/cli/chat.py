@@ -10,7 +10,7 @@ from garrison.cli._connection import add_connection_arguments, connected
 if TYPE_CHECKING:
     from garrison.clients.answer import Call
 
-ADAPTERS = ("openai", "anthropic", "langchain", "dspy", "litellm")
+ADAPTERS = ("openai", "openai-responses", "anthropic", "langchain", "dspy", "litellm")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -17,6 +17,9 @@ COMMANDS: Mapping[str, str] = {
     "demo": "the whole system in one walk, or `demo serve`: only the customer-service server",
     "auth": "the authorization server: serve it, and keep its clients and users",
     "token": "print an access token",
+    "login": "log in to an MCP server in the browser, for all later commands",
+    "logout": "end a login: revoke its token, and forget it",
+    "whoami": "show who is logged in where",
     "tools": "list the tools of an MCP server",
     "call": "call a tool of an MCP server",
     "chat": "let a model answer a question with the tools of an MCP server",
@@ -82,13 +85,18 @@ def _is_text(argument: str) -> bool:
 
 
 def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
-    """Parse, and let the key=value pairs of a call stand before, between and behind its options."""
+    """Parse, and let the words of a call (key=value) and of `bridge` stand before, between and behind their options."""
     args, rest = parser.parse_known_args(arguments)
-    if rest and not (hasattr(args, "arguments") and all("=" in word and not word.startswith("-") for word in rest)):
+    words = next((name for name in ("arguments", "words") if hasattr(args, name)), None)
+    if rest and (words is None or not all(_is_word(words, word) for word in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    if rest:
-        args.arguments += rest
+    if rest and words:
+        getattr(args, words).extend(rest)
     return args
+
+
+def _is_word(words: str, word: str) -> bool:
+    return not word.startswith("-") and ("=" in word or words != "arguments")
 
 
 class _Version(argparse.Action):

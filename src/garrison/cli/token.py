@@ -23,6 +23,6 @@ async def _token(args: argparse.Namespace) -> str:
     from garrison.clients.obtain import obtain_token
 
     how = await connection(args, args.resource)
-    wanted = Wanted(args.resource, how.client_id, how.client_secret, how.issuer, how.scope, how.login)
+    wanted = Wanted(args.resource, **{name: value for name, value in how.options().items() if name != "ssl_context"})
     async with Fetcher(how.trust, private_addresses=is_local(args.resource)) as fetcher:
         return (await obtain_token(wanted, fetcher)).access_token

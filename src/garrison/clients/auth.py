@@ -5,16 +5,13 @@ request is sent again; what can't be helped is raised as a `GarrisonError`. The 
 they hold a lock across each whole request and know no 429 (see also token_source.py).
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from dataclasses import dataclass, field
-from random import random as system_random
+from collections.abc import AsyncGenerator, Generator
+from dataclasses import dataclass
 
-import anyio
 import httpx2
 
-from garrison.base.clock import Clock, system_clock
-from garrison.clients.errors import AuthorizationFailed, RateLimited, ScopeRefused
-from garrison.clients.retry_after import Patience, pause
+from garrison.clients.errors import AuthorizationFailed, ScopeRefused
+from garrison.clients.retry_after import Timing, Waits
 from garrison.clients.token_source import TokenSource
 from garrison.clients.tokens import Token
 from garrison.oauth import challenge, resource
@@ -29,20 +26,9 @@ _STEP_UPS = 1
 class _Tries:
     """What has been tried for one request."""
 
+    waits: Waits
     replaced: bool = False
     step_ups: int = 0
-    waits: int = 0
-    waited: float = 0.0
-
-
-@dataclass(frozen=True)
-class Timing:
-    """The clock, and what tests put in its place."""
-
-    clock: Clock = system_clock
-    sleep: Callable[[float], Awaitable[None]] = anyio.sleep
-    random: Callable[[], float] = system_random
-    patience: Patience = field(default_factory=Patience)
 
 
 class SessionAuth(httpx2.Auth):
@@ -62,7 +48,7 @@ class SessionAuth(httpx2.Auth):
                 f"the server redirects to {request.url.copy_with(query=None)}, where its token is not for",
                 "If that is the server's address, use it.",
             )
-        tries = _Tries()
+        tries = _Tries(Waits(self._timing))
         token = await self._source.token() if self._source else None
         while True:
             if token:
@@ -73,7 +59,7 @@ class SessionAuth(httpx2.Auth):
             elif response.status_code == FORBIDDEN and token and (needed := needed_scopes(response)) is not None:
                 token = await self._step_up(needed, token, tries)
             elif response.status_code == TOO_MANY_REQUESTS:
-                await self._wait(response, tries)
+                await tries.waits.wait(response.headers.get("retry-after"))
             else:
                 return
 
@@ -81,7 +67,7 @@ class SessionAuth(httpx2.Auth):
         if self._source is None:
             raise AuthorizationFailed(
                 f"{self._url} wants a token, and no client is configured",
-                "Give client_id (and client_secret and issuer, for a client of its own).",
+                f"garrison login {self._url}; in a program, give connect() a client_id, or a login.",
             )
         if tries.replaced:
             raise AuthorizationFailed(
@@ -96,16 +82,6 @@ class SessionAuth(httpx2.Auth):
             raise ScopeRefused(tuple(sorted(needed)))
         tries.step_ups += 1
         return await self._source.step_up(needed, token)
-
-    async def _wait(self, response: httpx2.Response, tries: _Tries) -> None:
-        timing, patience = self._timing, self._timing.patience
-        asked = response.headers.get("retry-after")
-        seconds = pause(asked, tries.waits, timing.clock(), timing.random, patience.jitter)
-        if tries.waits >= patience.attempts or tries.waited + seconds > patience.total:
-            raise RateLimited(seconds)
-        tries.waits += 1
-        tries.waited += seconds
-        await timing.sleep(seconds)
 
 
 def _bearer(response: httpx2.Response) -> challenge.Challenge | None:

@@ -45,8 +45,9 @@ def authorization_request(
         "state": state,
         "code_challenge": pkce.challenge_s256(verifier),
         "code_challenge_method": pkce.METHOD,
-        "resource": resource,
     }
+    if resource:  # RFC 8707 §2.1; the user may have said to omit it
+        params["resource"] = resource
     if scopes:
         params["scope"] = scope_rfc6749.render(scopes)
     return AuthorizationRequest(

@@ -3,102 +3,101 @@
 Every request goes through the session, which carries the token; the local program never sees it. What the remote server
 offers is offered, under its own name; standard output carries MCP alone, whatever else is said goes to standard error.
 
-On the SDK's low-level server rather than FastMCP's proxy: FastMCP is an extra that a client needn't install.
+On the SDK's low-level server rather than FastMCP's proxy: FastMCP is an extra that a client needn't install, and its
+proxy speaks one era to each side.
 """
 
-import sys
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+import logging
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
+from io import TextIOWrapper
+from typing import Any, BinaryIO
 
-from mcp import Client, MCPError
-from mcp.server.lowlevel import Server
+import anyio
 from mcp.server.stdio import stdio_server
-from mcp.types import (
-    INTERNAL_ERROR,
-    CallToolRequestParams,
-    CompleteRequestParams,
-    GetPromptRequestParams,
-    PaginatedRequestParams,
-    ReadResourceRequestParams,
-    RequestParams,
-)
 
-from garrison.base.errors import GarrisonError
-from garrison.clients.errors import CallRefused
+from garrison.clients.destination import check_configured
+from garrison.clients.relay import Relay
 from garrison.clients.session import Session, connect
+from garrison.clients.tokens import MemoryTokens
 
-Forward = Callable[[Client, Any], Awaitable[Any]]
+log = logging.getLogger("garrison.bridge")
 
-FORWARDS: Mapping[str, Mapping[str, tuple[type[RequestParams], Forward]]] = {
-    "tools": {
-        "tools/list": (PaginatedRequestParams, lambda remote, asked: remote.list_tools(cursor=asked.cursor)),
-        "tools/call": (CallToolRequestParams, lambda remote, asked: remote.call_tool(asked.name, asked.arguments)),
-    },
-    "resources": {
-        "resources/list": (PaginatedRequestParams, lambda remote, asked: remote.list_resources(cursor=asked.cursor)),
-        "resources/templates/list": (
-            PaginatedRequestParams,
-            lambda remote, asked: remote.list_resource_templates(cursor=asked.cursor),
-        ),
-        "resources/read": (ReadResourceRequestParams, lambda remote, asked: remote.read_resource(asked.uri)),
-    },
-    "prompts": {
-        "prompts/list": (PaginatedRequestParams, lambda remote, asked: remote.list_prompts(cursor=asked.cursor)),
-        "prompts/get": (GetPromptRequestParams, lambda remote, asked: remote.get_prompt(asked.name, asked.arguments)),
-    },
-    "completions": {
-        "completion/complete": (
-            CompleteRequestParams,
-            lambda remote, asked: remote.complete(
-                asked.ref,
-                asked.argument.model_dump(),
-                asked.context.arguments if asked.context else None,
-            ),
-        ),
-    },
-}
-"""What is forwarded, by the capability that the remote server must announce: the method, its parameters, and how."""
+Wire = tuple[BinaryIO, BinaryIO]
+_CHUNK = 64 * 1024
+_LAST = 3.0
+"""Seconds that the bridge takes to say goodbye, at most."""
 
 
-async def bridge(url: str, **options: Any) -> None:
+async def bridge(url: str, *, wire: Wire | None = None, **options: Any) -> None:
     """Serve the MCP server at `url` on standard input and output, until the input ends.
+
+    The remote server is connected to by the first request, whose answer says what is wrong if that fails.
 
     Args:
         url: as for `session.connect`.
-        options: the others of `session.connect`.
+        wire: standard input and output, where something else was put in their place (see cli/bridge.py).
+        options: the others of `session.connect`. Bridges with a common `storage` log in once: see token_source.py.
 
     Raises:
-        GarrisonError: the server can't be reached, or no token be had.
+        UsageError: the arguments don't fit together.
     """
-    async with connect(url, **options) as session, stdio_server() as (incoming, outgoing):
-        server = bridged(session)
-        await server.run(incoming, outgoing, server.create_initialization_options())
+    check_configured(url)
+    options["storage"] = options.get("storage") or MemoryTokens()  # a session that is made anew needs no new login
+
+    def opened(mcp_options: Mapping[str, Any]) -> AbstractAsyncContextManager[Session]:
+        return connect(url, mcp_options=mcp_options, **options)
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            ended = anyio.Event()
+            async with _stdio(wire, ended) as (incoming, outgoing):
+                tasks.start_soon(_leave, tasks.cancel_scope, ended)
+                relay = Relay(tasks, opened)
+                await relay.server.run(incoming, outgoing, relay.server.create_initialization_options())
+                await relay.close()
+            tasks.cancel_scope.cancel()
+    except* BrokenPipeError:
+        log.info("the client has gone")
 
 
-def bridged(session: Session) -> Server[Any]:
-    """A server that forwards what `session`'s server announces."""
-    remote = session.client
-    info = remote.server_info
-    server: Server[Any] = Server(
-        info.name if info else "garrison-bridge",
-        version=info.version if info else "",
-        instructions=remote.instructions,
-    )
-    for capability, methods in FORWARDS.items():
-        if getattr(remote.server_capabilities, capability) is not None:
-            for method, (params, forward) in methods.items():
-                server.add_request_handler(method, params, _handler(session, forward))
-    return server
+def _stdio(wire: Wire | None, ended: anyio.Event) -> AbstractAsyncContextManager[Any]:
+    if wire is None:
+        return stdio_server()
+    incoming: Any = _Lines(wire[0].fileno(), ended)
+    return stdio_server(incoming, anyio.wrap_file(TextIOWrapper(wire[1], encoding="utf-8")))
 
 
-def _handler(session: Session, forward: Forward) -> Callable[[Any, Any], Awaitable[Any]]:
-    async def handle(_: Any, asked: Any) -> Any:
-        try:
-            return await session.translate(forward(session.client, asked))
-        except CallRefused as error:
-            raise MCPError(error.code, error.message, error.data) from error
-        except GarrisonError as error:
-            sys.stderr.write(f"{error.message}\n{error.hint}\n")
-            raise MCPError(INTERNAL_ERROR, error.message) from error
+class _Lines:
+    """The lines that come by file descriptor `source`.
 
-    return handle
+    `ended` is set behind the last one, even while nobody takes the messages in them; and unlike a file of anyio's,
+    these can be given up while nothing comes.
+    """
+
+    def __init__(self, source: int, ended: anyio.Event) -> None:
+        self._source = source
+        self._ended = ended
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        begun: list[bytes] = []
+        while chunk := await self._read():
+            *ends, rest = chunk.split(b"\n")
+            for end in ends:
+                yield b"".join([*begun, end]).decode(errors="replace")  # what is not UTF-8 is no MCP either
+                begun.clear()
+            begun.append(rest)
+        self._ended.set()
+
+    async def _read(self) -> bytes:
+        with suppress(PermissionError):  # which is what is said of a file: it needs no waiting for
+            await anyio.wait_readable(self._source)
+        return os.read(self._source, _CHUNK)
+
+
+async def _leave(scope: anyio.CancelScope, ended: anyio.Event) -> None:
+    """Give up what is still under way (a login that nobody waits for any more) when the client has gone."""
+    await ended.wait()
+    await anyio.sleep(_LAST)
+    scope.cancel()

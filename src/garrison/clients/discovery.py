@@ -7,12 +7,13 @@ must be the configured one if there is one, and its metadata must name exactly t
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from garrison.base.errors import FetchError
 from garrison.base.fetch import Fetcher
 from garrison.clients.destination import check_named, is_local
 from garrison.clients.errors import AuthorizationFailed
-from garrison.oauth import resource_metadata, server_metadata
+from garrison.oauth import pkce, resource_metadata, server_metadata
 from garrison.oauth.challenge import Challenge
 from garrison.oauth.resource_metadata import ResourceMetadata
 from garrison.oauth.server_metadata import ServerMetadata
@@ -23,10 +24,17 @@ _OK = 200
 
 @dataclass(frozen=True)
 class Found:
-    """What discovery found, checked: the resource as it names itself, and its authorization server."""
+    """What discovery found, checked: the resource as it names itself, and its authorization server.
+
+    Attributes:
+        resource: the protected resource.
+        server: its authorization server.
+        indicator: the `resource` parameter to send (RFC 8707); empty where the user said to omit it.
+    """
 
     resource: ResourceMetadata
     server: ServerMetadata
+    indicator: str
 
 
 class Discovery:
@@ -37,9 +45,23 @@ class Discovery:
         url: the MCP URL, as the user gave it.
         issuer: the only issuer to use; None to take the first that the server trusts.
         private_addresses: whether metadata may name special-use addresses.
+        omit_resource: whether to send no `resource` parameter, for a server that refuses it.
+        legacy_authorization: whether a server without protected-resource metadata is taken for its own authorization
+            server, as in the specification of 2025-03-26.
     """
 
-    def __init__(self, fetcher: Fetcher, url: str, issuer: str | None, *, private_addresses: bool = False) -> None:
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        url: str,
+        issuer: str | None,
+        *,
+        private_addresses: bool = False,
+        omit_resource: bool = False,
+        legacy_authorization: bool = False,
+    ) -> None:
+        self._legacy = legacy_authorization
+        self._omit_resource = omit_resource
         self._fetcher = fetcher
         self._url = url
         self._issuer = issuer
@@ -63,18 +85,22 @@ class Discovery:
         server = await self._first(
             server_metadata.well_known_urls(issuer), lambda document: server_metadata.check(document, issuer)
         )
+        if server is None and self._legacy and issuer == _origin(self._url):
+            server = _default_endpoints(issuer)
         if server is None:
             raise AuthorizationFailed(
                 f"the authorization server {issuer} publishes no metadata (RFC 8414)",
                 "Is it running, and is its address exactly right?",
             )
         self.check(server.token_endpoint, "token_endpoint")
-        return Found(resource, server)
+        return Found(resource, server, "" if self._omit_resource else resource.resource)
 
     async def _resource(self, challenge: Challenge | None) -> ResourceMetadata:
         named = challenge.params.get("resource_metadata") if challenge else None
         urls = (self.check(named, "resource_metadata"),) if named else resource_metadata.well_known_urls(self._url)
         found = await self._first(urls, lambda document: resource_metadata.check(document, self._url))
+        if found is None and self._legacy and named is None:
+            return ResourceMetadata(self._url, (_origin(self._url),))
         if found is None:
             raise AuthorizationFailed(
                 f"{self._url} wants a token but does not say whose (RFC 9728)",
@@ -91,6 +117,24 @@ class Discovery:
             if answer.status >= 500:  # noqa: PLR2004 - a server in trouble says nothing about what it publishes
                 raise FetchError(f"{url} answered {answer.status}", "Try again later.")
         return None
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _default_endpoints(issuer: str) -> ServerMetadata:
+    """MCP 2025-03-26, fallbacks for servers without metadata discovery; PKCE is used though nobody announced it."""
+    return ServerMetadata(
+        issuer,
+        token_endpoint=f"{issuer}/token",
+        jwks_uri="",
+        authorization_endpoint=f"{issuer}/authorize",
+        registration_endpoint=f"{issuer}/register",
+        code_challenge_methods=(pkce.METHOD,),
+        token_endpoint_auth_methods=("none", "client_secret_basic", "client_secret_post"),
+    )
 
 
 def choose_issuer(offered: tuple[str, ...], configured: str | None) -> str:

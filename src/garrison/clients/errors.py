@@ -3,10 +3,14 @@
     GarrisonError
     ├── AuthorizationFailed     no token can be had, or none that may be believed
     │   ├── TokenRefused        … because the token endpoint said so (RFC 6749 §5.2); `.error` is its code
+    │   ├── RedirectTaken       … because another program uses the one port that was registered for the login's answer
     │   └── ScopeRefused        … for this operation; `.scope` names what it needs
     ├── RateLimited             the server asks for a longer pause than we wait; `.retry_after` in seconds
     ├── ServerUnreachable       no answer, or none that is MCP
-    ├── CallRefused             the MCP server answered with an error; `.code` is the JSON-RPC code
+    │   ├── NotSent             … because the request never left: it has not been carried out
+    │   ├── SessionEnded        … because the server no longer knows the session: it has not been carried out
+    │   └── ConnectionLost      … because the connection ended first: it may have been carried out
+    ├── CallRefused             the MCP server answered with an error; `.code` is the JSON-RPC code, `.said` its words
     ├── ModelFailed             the model's provider didn't answer as it should; `.status` is its HTTP status, or 0
     └── TooManyTurns            the model went on calling tools; `.calls` are the calls that were made
 
@@ -28,6 +32,13 @@ class TokenRefused(AuthorizationFailed):
         said = f"{error}: {description}" if description else error
         super().__init__(f"the authorization server refused to issue a token ({one_line(said)})", hint)
         self.error = error
+
+
+class RedirectTaken(AuthorizationFailed):
+    def __init__(self, redirect_uri: str) -> None:
+        super().__init__(
+            f"the login can't be answered: {redirect_uri} is in use on this machine", "Stop the program that uses it."
+        )
 
 
 class ScopeRefused(AuthorizationFailed):
@@ -53,10 +64,23 @@ class ServerUnreachable(GarrisonError):
     pass
 
 
+class NotSent(ServerUnreachable):
+    pass
+
+
+class SessionEnded(ServerUnreachable):
+    pass
+
+
+class ConnectionLost(ServerUnreachable):
+    pass
+
+
 class CallRefused(GarrisonError):
     def __init__(self, code: int, message: str, data: Any = None) -> None:
         super().__init__(f"the server refused: {one_line(message)}")
         self.code = code
+        self.said = message
         self.data = data
 
 

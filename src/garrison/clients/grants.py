@@ -7,11 +7,13 @@ metadata names, and the user only ever to its authorization endpoint.
 from collections.abc import Mapping
 from contextlib import closing
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from garrison.base.fetch import Fetcher
 from garrison.clients.authorization import authorization_request, process_authorization_response
 from garrison.clients.discovery import Discovery, Found
 from garrison.clients.login import Login, RedirectListener
+from garrison.clients.retry_after import Timing, Waits
 from garrison.clients.token_request import (
     Client,
     TokenResponse,
@@ -22,25 +24,33 @@ from garrison.clients.token_request import (
     refresh_request,
 )
 
+_BUSY = (429, 503)
+
 
 class Grant(Protocol):
-    async def __call__(self, found: Found, scopes: frozenset[str]) -> TokenResponse: ...
+    async def __call__(self, found: Found, client: Client, scopes: frozenset[str]) -> TokenResponse: ...
 
 
 class TokenEndpoint:
-    """Sends token requests as one client."""
+    """Sends token requests."""
 
-    def __init__(self, fetcher: Fetcher, client: Client) -> None:
+    def __init__(self, fetcher: Fetcher, timing: Timing) -> None:
         self._fetcher = fetcher
-        self.client = client
+        self._timing = timing
 
-    async def send(self, found: Found, form: Mapping[str, str]) -> TokenResponse:
-        request = authenticate(form, self.client, found.server)
-        answer = await self._fetcher.post_form(found.server.token_endpoint, request.form, headers=request.headers)
-        return process_token_response(answer)
+    async def send(self, found: Found, client: Client, form: Mapping[str, str]) -> TokenResponse:
+        """Raises `RateLimited` where the server is busy for longer than our patience lasts, and as the parts do."""
+        waits = Waits(self._timing)
+        while True:
+            # Signed anew each time: an assertion is good for one request.
+            request = authenticate(form, client, found.server, self._timing.clock())
+            answer = await self._fetcher.post_form(found.server.token_endpoint, request.form, headers=request.headers)
+            if answer.status not in _BUSY:
+                return process_token_response(answer)
+            await waits.wait(answer.headers.get("retry-after"))
 
-    async def refresh(self, found: Found, refresh_token: str) -> TokenResponse:
-        return await self.send(found, refresh_request(found.resource.resource, refresh_token))
+    async def refresh(self, found: Found, client: Client, refresh_token: str) -> TokenResponse:
+        return await self.send(found, client, refresh_request(found.indicator, refresh_token))
 
 
 class ClientCredentials:
@@ -49,8 +59,8 @@ class ClientCredentials:
     def __init__(self, endpoint: TokenEndpoint) -> None:
         self._endpoint = endpoint
 
-    async def __call__(self, found: Found, scopes: frozenset[str]) -> TokenResponse:
-        return await self._endpoint.send(found, client_credentials_request(found.resource.resource, scopes))
+    async def __call__(self, found: Found, client: Client, scopes: frozenset[str]) -> TokenResponse:
+        return await self._endpoint.send(found, client, client_credentials_request(found.indicator, scopes))
 
 
 class AuthorizationCode:
@@ -61,20 +71,21 @@ class AuthorizationCode:
         self._login = login
         self._discovery = discovery
 
-    async def __call__(self, found: Found, scopes: frozenset[str]) -> TokenResponse:
-        server, resource = found.server, found.resource.resource
+    async def __call__(self, found: Found, client: Client, scopes: frozenset[str]) -> TokenResponse:
+        server = found.server
         if server.authorization_endpoint:
             self._discovery.check(server.authorization_endpoint, "authorization_endpoint")
-        with closing(RedirectListener(self._login.path)) as listener:
+        port = urlsplit(client.redirect_uri).port or self._login.port
+        with closing(RedirectListener(self._login.path, port)) as listener:
             request = authorization_request(
                 server,
-                client_id=self._endpoint.client.client_id,
-                redirect=listener.redirect_uri,
-                resource=resource,
+                client_id=client.client_id,
+                redirect=client.redirect_uri or listener.redirect_uri,
+                resource=found.indicator,
                 scopes=scopes,
             )
             code = await listener.code(
                 request.url, self._login, lambda query: process_authorization_response(query, request, server)
             )
-        form = authorization_code_request(resource, code, request.redirect_uri, request.verifier)
-        return await self._endpoint.send(found, form)
+        form = authorization_code_request(found.indicator, code, request.redirect_uri, request.verifier)
+        return await self._endpoint.send(found, client, form)

@@ -6,24 +6,55 @@ back.
 """
 
 import secrets
+import socket
 import ssl
 from collections.abc import AsyncIterator
+from importlib.metadata import version
 from typing import Any, cast
 
+import anyio
 import httpx2
+from mcp.types import (
+    CLIENT_CAPABILITIES_META_KEY,
+    CLIENT_INFO_META_KEY,
+    PROTOCOL_VERSION_META_KEY,
+    Implementation,
+)
 
 from garrison.base.errors import GarrisonError
 from garrison.clients.auth import UNAUTHORIZED, SessionAuth
-from garrison.clients.errors import ServerUnreachable
+from garrison.clients.errors import ConnectionLost, NotSent, ServerUnreachable, SessionEnded
 
 MAX_BODY = 16 * 1024 * 1024
-"""Bytes of one JSON answer; event streams are bounded by the SDK, event by event."""
+"""Bytes of one JSON answer, or of one event of an event stream, which the SDK counts."""
 _TIMEOUT = httpx2.Timeout(15.0, read=300.0)
+_SESSION = "mcp-session-id"
+_GATEWAY_ERRORS = frozenset({502, 503, 504})
+_NEVER_LEFT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+_PROBES = {
+    "TCP_KEEPIDLE": 30,
+    "TCP_KEEPALIVE": 30,
+    "TCP_KEEPINTVL": 10,
+    "TCP_KEEPCNT": 3,
+}  # the second is macOS's first
+_KEEP_ALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)] + [
+    (socket.IPPROTO_TCP, getattr(socket, name), value) for name, value in _PROBES.items() if hasattr(socket, name)
+]
+"""A connection whose other end has gone (a laptop slept, a network changed) ends within a minute."""
 _KEPT = 256
 _FAILED = 503  # what the SDK sees; it looks at the JSON-RPC error in the body
 _CODE = -32603  # JSON-RPC 2.0: internal error
-_PROBE = {"jsonrpc": "2.0", "id": 0, "method": "server/discover", "params": {}}
-_PROBE_HEADERS = {"accept": "application/json, text/event-stream", "mcp-method": "server/discover"}
+CLIENT_INFO = Implementation(name="garrison", version=version("garrison"))
+_MODERN = "2026-07-28"  # the first revision without a handshake
+_ABOUT_US = {
+    PROTOCOL_VERSION_META_KEY: _MODERN,
+    CLIENT_CAPABILITIES_META_KEY: {},
+    CLIENT_INFO_META_KEY: CLIENT_INFO.model_dump(by_alias=True, exclude_none=True),
+}
+_PROBE = {"jsonrpc": "2.0", "id": 0, "method": "server/discover", "params": {"_meta": _ABOUT_US}}
+_PROBE_HEADERS = {"mcp-method": "server/discover", "mcp-protocol-version": _MODERN}
+_LEGACY_PROBE = {"jsonrpc": "2.0", "id": 0, "method": "ping"}  # the one request that may come before the handshake
+_ACCEPT = {"accept": "application/json, text/event-stream"}
 _MARK = "garrison-failure"
 
 
@@ -45,37 +76,53 @@ class Failures:
 
 
 class SessionHttpClient(httpx2.AsyncClient):
-    """An httpx2 client whose requests don't raise: failures come back as JSON-RPC errors, by way of `failures`."""
+    """An httpx2 client whose requests don't raise: failures come back as JSON-RPC errors, by way of `failures`.
+
+    `ended` is set when the stream of what the server says unasked can't be had (any more).
+    """
 
     def __init__(self, auth: SessionAuth, context: ssl.SSLContext) -> None:
         super().__init__(
             auth=auth,
-            transport=_BoundedTransport(verify=context, trust_env=False),
+            transport=_BoundedTransport(verify=context, trust_env=False, socket_options=_KEEP_ALIVE),
             timeout=_TIMEOUT,
             follow_redirects=False,
             headers={"accept-encoding": "identity"},
             trust_env=False,  # only config.py reads the environment
         )
         self.failures = Failures()
+        self.ended = anyio.Event()
 
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
         try:
+            if request.method == "GET":  # the stream of what the server says unasked: it may be silent for hours
+                request.extensions["timeout"] = {**request.extensions.get("timeout", {}), "read": None}
             response = await super().send(request, **options)
+            if refused := _lost(request, response):
+                await response.aclose()
+                raise refused
             if "json" in response.headers.get("content-type", ""):
                 await response.aread()  # here, where a broken connection is caught
         except GarrisonError as error:
+            if request.method == "GET":
+                self.ended.set()
             return self._failed(request, error)
         except (httpx2.RequestError, httpx2.StreamError) as error:
+            if request.method == "GET":
+                self.ended.set()
             return self._failed(request, unreachable(str(request.url), error))
         return response
 
-    async def knock(self, url: str) -> httpx2.Headers | None:
+    async def knock(self, url: str, *, legacy: bool = False) -> httpx2.Headers | None:
         """The headers of the 401 that `url` answers to a request without a token; None if it wants none.
+
+        The request is a valid one, of the older era where `legacy`: there may be nothing to stop it.
 
         Raises:
             ServerUnreachable: it doesn't answer.
         """
-        request = self.build_request("POST", url, json=_PROBE, headers=_PROBE_HEADERS)
+        probe, headers = (_LEGACY_PROBE, _ACCEPT) if legacy else (_PROBE, {**_ACCEPT, **_PROBE_HEADERS})
+        request = self.build_request("POST", url, json=probe, headers=headers)
         try:
             response = await super().send(request, auth=None, stream=True)
         except httpx2.RequestError as error:
@@ -94,7 +141,18 @@ def unreachable(url: str, error: Exception) -> ServerUnreachable:
         hint = "Its certificate is not trusted: name its authority with ca_file (TLS_CA_CERT_PATH or SSL_CERT_FILE)."
     else:
         hint = "Is the server running, and the address right?"
-    return ServerUnreachable(f"{url} did not answer: {reason}", hint)
+    kind = NotSent if isinstance(error, _NEVER_LEFT) else ConnectionLost
+    return kind(f"{url} did not answer: {reason}", hint)
+
+
+def _lost(request: httpx2.Request, response: httpx2.Response) -> ServerUnreachable | None:
+    """What `response` says of the way to the server rather than of the request."""
+    if response.status_code == httpx2.codes.NOT_FOUND and _SESSION in request.headers:
+        # MCP 2025-11-25, transports, session management: 404 means that the session is over.
+        return SessionEnded(f"{request.url} has ended the session", "Connect again.")
+    if response.status_code in _GATEWAY_ERRORS and "json" not in response.headers.get("content-type", ""):
+        return ConnectionLost(f"{request.url} answered {response.status_code}", "Is the server behind it running?")
+    return None
 
 
 class _BoundedTransport(httpx2.AsyncHTTPTransport):

@@ -15,7 +15,7 @@ import anyio
 import anyio.to_thread
 
 from garrison.base.errors import GarrisonError
-from garrison.clients.errors import AuthorizationFailed
+from garrison.clients.errors import AuthorizationFailed, RedirectTaken
 
 _PAGE = b"<!doctype html><title>Garrison</title><p>%s You can close this window."
 _DONE, _REFUSED = b"You are logged in.", b"The login failed; the program says why."
@@ -40,21 +40,26 @@ class Login:
         open_url: shows the user the authorization URL.
         path: of the redirect URI `http://127.0.0.1:<any port><path>`, which the client must have registered.
         timeout: seconds that the person has.
+        port: of the redirect URI; 0 for one of the system's choice, which RFC 8252 §7.3 makes servers accept.
     """
 
     open_url: Callable[[str], Awaitable[None]] = open_browser
     path: str = "/callback"
     timeout: float = 180.0
+    port: int = 0
 
 
 class RedirectListener:
-    """Listens on 127.0.0.1, at a port of the system's choice, for the one redirect of a login.
+    """Listens on 127.0.0.1 for the one redirect of a login; at a port of the system's choice where `port` is 0.
 
     http.server is no server for the network, and needn't be: it is bound to loopback, and gone after one answer.
     """
 
-    def __init__(self, path: str) -> None:
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+    def __init__(self, path: str, port: int = 0) -> None:
+        try:
+            self._server = _Server(("127.0.0.1", port), _Handler)
+        except OSError as error:
+            raise RedirectTaken(f"http://127.0.0.1:{port}{path}") from error
         self._server.path = path
         self._stop = threading.Event()
         self._done = threading.Event()
@@ -96,6 +101,7 @@ class RedirectListener:
 
 
 class _Server(TCPServer):
+    allow_reuse_address = True  # a port that the login before used may be taken again at once
     timeout = 0.2  # seconds that handle_request waits before it looks whether to stop
     path: str
     judge: Callable[[str], str]

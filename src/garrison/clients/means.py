@@ -1,19 +1,23 @@
 """What `connect` was told, checked and made into a token source."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from garrison.base.clock import Clock
 from garrison.base.errors import UsageError
 from garrison.base.fetch import Fetcher
+from garrison.clients.client_assertion import read_key
 from garrison.clients.discovery import Discovery
 from garrison.clients.grants import AuthorizationCode, ClientCredentials, TokenEndpoint
 from garrison.clients.login import Login
+from garrison.clients.registration import Identity, Newcomer, PreRegistered, check_metadata_url
+from garrison.clients.retry_after import Timing
 from garrison.clients.token_request import Client
 from garrison.clients.token_source import Means, TokenSource
 from garrison.clients.tokens import MemoryTokens, TokenStorage
 from garrison.clients.verification import Verifier
 from garrison.oauth import scope as scope_rfc6749
 from garrison.oauth.errors import InvalidScope
+from garrison.oauth.jwks import SigningKey
 
 
 @dataclass(frozen=True)
@@ -32,15 +36,41 @@ class Wanted:
     login: Login | None = None
     storage: TokenStorage | None = None
     private_addresses: bool = False
+    private_key_file: Path | None = None
+    client_metadata_url: str | None = None
+    omit_resource: bool = False
+    legacy_authorization: bool = False
 
     def __post_init__(self) -> None:
         if self.client_secret is not None and not self.client_id:
             raise UsageError("a client_secret without a client_id", "Give both (OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET).")
-        if self.client_secret is not None and not self.issuer:
+        if self.private_key_file is not None and (not self.client_id or self.client_secret is not None):
+            raise UsageError("a private key needs a client_id, and no secret", "Give client_id and the key's file.")
+        if self._is_confidential and not self.issuer:
             raise UsageError(
-                "a client_secret needs its issuer, or any server could ask for it",
+                "a client_secret or a private key needs its issuer, or any server could ask for it",
                 "Give issuer (OAUTH_ISSUER_URL): the authorization server where the client is registered.",
             )
+        if self.client_metadata_url and self.client_id:
+            raise UsageError("a client has an id or a metadata document, not both", "Leave one of them out.")
+        if self.client_metadata_url:
+            check_metadata_url(self.client_metadata_url)
+
+    @property
+    def _is_confidential(self) -> bool:
+        return self.client_secret is not None or self.private_key_file is not None
+
+    @property
+    def by_person(self) -> bool:
+        return self.login is not None or not self._is_confidential
+
+    @property
+    def is_somebody(self) -> bool:
+        """Whether there is a client at all, or a person whose login makes one."""
+        return bool(self.client_id or self.client_metadata_url or self.login)
+
+    def key(self) -> SigningKey | None:
+        return read_key(self.private_key_file) if self.private_key_file else None
 
     def scopes(self) -> frozenset[str] | None:
         try:
@@ -49,16 +79,32 @@ class Wanted:
             raise UsageError(f"scope: {error.description}") from error
 
 
-def token_source(wanted: Wanted, fetcher: Fetcher, clock: Clock) -> TokenSource | None:
-    """The token source of one session; None without a client: such a session has no token to show."""
-    if not wanted.client_id:
+def token_source(wanted: Wanted, fetcher: Fetcher, timing: Timing) -> TokenSource | None:
+    """The token source of one session; None without a client and a login: such a session has no token to show."""
+    if not wanted.is_somebody:
         return None
-    client = Client(wanted.client_id, wanted.client_secret)
-    discovery = Discovery(fetcher, wanted.url, wanted.issuer, private_addresses=wanted.private_addresses)
-    endpoint = TokenEndpoint(fetcher, client)
-    by_person = wanted.login is not None or client.client_secret is None
-    login = wanted.login or Login()
-    grant = AuthorizationCode(endpoint, login, discovery) if by_person else ClientCredentials(endpoint)
-    verifier = Verifier(fetcher, clock, discovery.check)
-    means = Means(discovery, endpoint, grant, verifier, wanted.storage or MemoryTokens())
-    return TokenSource(means, wanted.scopes(), clock)
+    discovery = Discovery(
+        fetcher,
+        wanted.url,
+        wanted.issuer,
+        private_addresses=wanted.private_addresses,
+        omit_resource=wanted.omit_resource,
+        legacy_authorization=wanted.legacy_authorization,
+    )
+    storage, login = wanted.storage or MemoryTokens(), wanted.login or Login()
+    identity: Identity
+    if wanted.client_id:
+        identity = PreRegistered(Client(wanted.client_id, wanted.client_secret, wanted.key()))
+    else:
+        identity = Newcomer(fetcher, discovery, storage, login, timing.clock, wanted.client_metadata_url)
+    endpoint = TokenEndpoint(fetcher, timing)
+    means = Means(
+        discovery,
+        identity,
+        endpoint,
+        AuthorizationCode(endpoint, login, discovery) if wanted.by_person else ClientCredentials(endpoint),
+        Verifier(fetcher, timing.clock, discovery.check),
+        storage,
+        wanted.by_person,
+    )
+    return TokenSource(means, wanted.scopes(), timing.clock)

@@ -1,11 +1,11 @@
 """A token for somebody else's use (`garrison token`), and the issuer of a server on this machine."""
 
-from garrison.base.clock import Clock, system_clock
 from garrison.base.errors import UsageError
 from garrison.base.fetch import Fetcher
 from garrison.clients.destination import check_configured, is_local
 from garrison.clients.discovery import Discovery
 from garrison.clients.means import Wanted, token_source
+from garrison.clients.retry_after import Timing
 from garrison.clients.tokens import Token
 
 
@@ -30,9 +30,9 @@ async def discover_local_issuer(url: str, fetcher: Fetcher) -> str:
     )
 
 
-async def obtain_token(wanted: Wanted, fetcher: Fetcher, clock: Clock = system_clock) -> Token:
+async def obtain_token(wanted: Wanted, fetcher: Fetcher, timing: Timing | None = None) -> Token:
     """A verified token for the resource at `wanted.url`. Raises `GarrisonError`."""
-    source = token_source(wanted, fetcher, clock)
+    source = token_source(wanted, fetcher, timing or Timing())
     if source is None:
         raise UsageError("no client to get a token for", "Give --client-id and --client-secret-file.")
     return await source.replace(None)

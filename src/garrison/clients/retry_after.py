@@ -1,9 +1,15 @@
-"""RFC 9110 §10.2.3 and RFC 6585 §4: how long to wait after a 429, from Retry-After as seconds or as a date."""
+"""RFC 9110 §10.2.3 and RFC 6585 §4: how long to wait after a 429 or 503, from Retry-After as seconds or as a date."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from random import random as system_random
+
+import anyio
+
+from garrison.base.clock import Clock, system_clock
+from garrison.clients.errors import RateLimited
 
 _FIRST_BACKOFF = 1.0
 _MAX_BACKOFF = 8.0
@@ -22,6 +28,35 @@ class Patience:
     attempts: int = 4
     total: float = 60.0
     jitter: float = 0.1
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The clock, and what tests put in its place."""
+
+    clock: Clock = system_clock
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+    random: Callable[[], float] = system_random
+    patience: Patience = field(default_factory=Patience)
+
+
+class Waits:
+    """The pauses of one request: bounded in number and in all."""
+
+    def __init__(self, timing: Timing) -> None:
+        self._timing = timing
+        self._count = 0
+        self._waited = 0.0
+
+    async def wait(self, asked: str | None) -> None:
+        """Wait as long as `asked`, the Retry-After header, says. Raises `RateLimited` where that is too much."""
+        timing, patience = self._timing, self._timing.patience
+        seconds = pause(asked, self._count, timing.clock(), timing.random, patience.jitter)
+        if self._count >= patience.attempts or self._waited + seconds > patience.total:
+            raise RateLimited(seconds)
+        self._count += 1
+        self._waited += seconds
+        await timing.sleep(seconds)
 
 
 def parse(value: str | None, now: float) -> float | None:

@@ -15,18 +15,20 @@ from typing import Any, TypeVar
 
 from mcp import Client as McpClient
 from mcp import MCPError
+from mcp.client.session import ElicitationFnT
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, GetPromptResult, Prompt, ReadResourceResult, Resource, Tool
 from pydantic import ValidationError
 
 from garrison.base.errors import GarrisonError
 from garrison.base.fetch import Fetcher
-from garrison.clients.auth import SessionAuth, Timing
+from garrison.clients.auth import SessionAuth
 from garrison.clients.destination import check_configured, is_local
 from garrison.clients.errors import CallRefused, ServerUnreachable
-from garrison.clients.http import Failures, SessionHttpClient
+from garrison.clients.http import CLIENT_INFO, MAX_BODY, SessionHttpClient
 from garrison.clients.login import Login
 from garrison.clients.means import Wanted, token_source
+from garrison.clients.retry_after import Timing
 from garrison.clients.token_source import TokenSource
 from garrison.clients.tokens import TokenStorage
 from garrison.oauth import challenge
@@ -50,23 +52,30 @@ class TokenInfo:
 
 
 class Session:
-    """MCP calls that carry a token. Every method raises `GarrisonError` for what a person should read."""
+    """MCP calls that carry a token. Every method raises `GarrisonError` for what a person should read.
 
-    def __init__(self, client: McpClient, failures: Failures, source: TokenSource | None, client_id: str) -> None:
+    `ended` is set when the stream of what the server says unasked has broken off for good (up to MCP 2025-11-25).
+    """
+
+    def __init__(self, client: McpClient, http: SessionHttpClient, source: TokenSource | None) -> None:
         self.client = client
-        self._failures = failures
+        self.ended = http.ended
+        self._failures = http.failures
         self._source = source
-        self._client_id = client_id
+
+    @property
+    def name(self) -> str:
+        """What the server calls itself."""
+        info = self.client.server_info
+        return info.name if info else "server"
 
     @property
     def token(self) -> TokenInfo | None:
         """What the current token says; None for a server that wanted none."""
-        if self._source is None or self._source.current is None or self._source.found is None:
+        if self._source is None or self._source.current is None or (key := self._source.key) is None:
             return None
-        token, found = self._source.current, self._source.found
-        return TokenInfo(
-            found.server.issuer, found.resource.resource, self._client_id, token.subject, token.scopes, token.expires_at
-        )
+        token = self._source.current
+        return TokenInfo(key.issuer, key.resource, key.client_id, token.subject, token.scopes, token.expires_at)
 
     async def tools(self) -> list[Tool]:
         return await self._pages(self.client.list_tools, lambda page: page.tools)
@@ -134,14 +143,20 @@ async def connect(
     storage: TokenStorage | None = None,
     mode: str = "auto",
     private_addresses: bool = False,
+    private_key_file: Path | str | None = None,
+    client_metadata_url: str | None = None,
+    omit_resource: bool = False,
+    legacy_authorization: bool = False,
+    elicitation: ElicitationFnT | None = None,
     timing: Timing | None = None,
+    mcp_options: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Session]:
     """A session with the MCP server at `url`.
 
     Args:
         url: https, or http on loopback.
-        client_id: the client, as registered with the authorization server; without it, only a server that wants no
-            token will do.
+        client_id: the client, as registered with the authorization server. Without it a `login` makes one (see
+            registration.py); without both, only a server that wants no token will do.
         client_secret: the client's own; with it the client acts for itself (client_credentials), unless `login` is
             given. Without it a person logs in (authorization code, PKCE).
         issuer: the authorization server that knows the client. Required with a secret, which is never sent elsewhere.
@@ -149,18 +164,41 @@ async def connect(
         ca_file: PEM file of authorities to trust besides the system's.
         ssl_context: instead of `ca_file`, to share one.
         login: how a person logs in; by default in a browser on this machine.
-        storage: where tokens are kept; by default in memory, for this session.
+        storage: where tokens and registrations are kept; by default in memory, for this session.
         mode: MCP's era: auto, legacy, or a version such as 2026-07-28.
         private_addresses: whether the server may name special-use addresses (a private network); it may if `url` is
             itself on loopback.
+        private_key_file: instead of `client_secret`: the client's private key, PEM or JWK, mode 0600
+            (private_key_jwt). Its assertions are made for `issuer` alone.
+        client_metadata_url: https address of the client's own metadata document (CIMD), instead of `client_id`.
+        omit_resource: send no `resource` parameter (RFC 8707), for an authorization server that refuses it. The token
+            must be for this server all the same.
+        legacy_authorization: take a server that publishes no protected-resource metadata for its own authorization
+            server (MCP 2025-03-26). It then has no way to say that it checks PKCE.
+        elicitation: answers the server's questions to the user, as the SDK's `elicitation_callback`; without it the
+            server is told that it can ask nothing.
         timing: clock, sleep and patience.
+        mcp_options: further arguments of the SDK's `Client`: callbacks for what the server asks or says.
 
     Raises:
         UsageError: the arguments don't fit together.
         GarrisonError: no session can be had.
     """
     check_configured(url)
-    wanted = Wanted(url, client_id, client_secret, issuer, scope, login, storage, private_addresses)
+    wanted = Wanted(
+        url,
+        client_id,
+        client_secret,
+        issuer,
+        scope,
+        login,
+        storage,
+        private_addresses,
+        Path(private_key_file) if private_key_file else None,
+        client_metadata_url,
+        omit_resource,
+        legacy_authorization,
+    )
     timing = timing or Timing()
     context = ssl_context or client_context(Path(ca_file) if ca_file else None)
     failure: Exception | None = None
@@ -168,15 +206,17 @@ async def connect(
         fetcher = await stack.enter_async_context(
             Fetcher(context, private_addresses=private_addresses or is_local(url))
         )
-        source = token_source(wanted, fetcher, timing.clock)
+        source = token_source(wanted, fetcher, timing)
         http = await stack.enter_async_context(SessionHttpClient(SessionAuth(url, source, timing), context))
         if source:
             # Before the MCP client starts: it waits ten seconds for its first answer, and a person logs in more slowly.
-            unauthorized = await http.knock(url)
+            unauthorized = await http.knock(url, legacy=mode == "legacy")
             if unauthorized is not None:
                 await source.replace(None, challenge.bearer(unauthorized.get_list("www-authenticate")))
-        mcp = McpClient(streamable_http_client(url, http_client=http), mode=mode, read_timeout_seconds=CALL_TIMEOUT)
-        session = Session(mcp, http.failures, source, client_id or "")
+        options = {"client_info": CLIENT_INFO, "elicitation_callback": elicitation, **(mcp_options or {})}
+        transport = streamable_http_client(url, http_client=http, max_sse_event_size=MAX_BODY)
+        mcp = McpClient(transport, mode=mode, read_timeout_seconds=CALL_TIMEOUT, **options)
+        session = Session(mcp, http, source)
         await session.translate(stack.enter_async_context(mcp))
         try:
             yield session

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from garrison.base.fetch import Fetched
+from garrison.clients import client_assertion
 from garrison.clients.errors import AuthorizationFailed, TokenRefused
 from garrison.oauth import basic
 from garrison.oauth import scope as scope_rfc6749
 from garrison.oauth.errors import InvalidScope
+from garrison.oauth.jwks import SigningKey
 from garrison.oauth.server_metadata import ServerMetadata
 
 _BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,16384}=*")  # RFC 6750 §2.1's b64token
@@ -23,10 +25,21 @@ _MAX_LIFETIME = 366 * 24 * 3600
 
 @dataclass(frozen=True)
 class Client:
-    """Who we are at the authorization server; without a secret, a public client."""
+    """Who we are at the authorization server; without a secret or a key, a public client.
+
+    Attributes:
+        client_id: by which the server knows us.
+        client_secret: what we prove it with,
+        key: or a key that we sign with (private_key_jwt).
+        auth_method: how the server wants it proved (RFC 7591 §2); empty to choose by its metadata.
+        redirect_uri: the only one it knows; empty for any port of 127.0.0.1.
+    """
 
     client_id: str
     client_secret: str | None = field(default=None, repr=False)
+    key: SigningKey | None = field(default=None, repr=False)
+    auth_method: str = ""
+    redirect_uri: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,7 +59,7 @@ class TokenResponse:
 
 
 def client_credentials_request(resource: str, scopes: frozenset[str]) -> dict[str, str]:
-    return _with_scope({"grant_type": "client_credentials", "resource": resource}, scopes)
+    return _with_scope({"grant_type": "client_credentials", **_indicator(resource)}, scopes)
 
 
 def authorization_code_request(resource: str, code: str, redirect_uri: str, verifier: str) -> dict[str, str]:
@@ -55,12 +68,17 @@ def authorization_code_request(resource: str, code: str, redirect_uri: str, veri
         "code": code,
         "redirect_uri": redirect_uri,
         "code_verifier": verifier,
-        "resource": resource,
+        **_indicator(resource),
     }
 
 
 def refresh_request(resource: str, refresh_token: str) -> dict[str, str]:
-    return {"grant_type": "refresh_token", "refresh_token": refresh_token, "resource": resource}
+    return {"grant_type": "refresh_token", "refresh_token": refresh_token, **_indicator(resource)}
+
+
+def _indicator(resource: str) -> dict[str, str]:
+    """RFC 8707 §2.2; nothing where the user said to omit it."""
+    return {"resource": resource} if resource else {}
 
 
 def _with_scope(form: dict[str, str], scopes: frozenset[str]) -> dict[str, str]:
@@ -68,19 +86,25 @@ def _with_scope(form: dict[str, str], scopes: frozenset[str]) -> dict[str, str]:
     return {**form, "scope": scope_rfc6749.render(scopes)} if scopes else form
 
 
-def authenticate(form: Mapping[str, str], client: Client, server: ServerMetadata) -> TokenRequest:
-    """`form` with the client's credentials: Basic where the server takes it, or else in the form.
+def authenticate(form: Mapping[str, str], client: Client, server: ServerMetadata, now: float) -> TokenRequest:
+    """`form` with the client's credentials: a signed assertion, or Basic where the server takes it, or in the form.
 
     Raises:
-        AuthorizationFailed: the server takes neither.
+        AuthorizationFailed: the server takes none of these.
     """
+    methods = (client.auth_method,) if client.auth_method else server.token_endpoint_auth_methods
+    if client.key:
+        if "private_key_jwt" not in methods:
+            raise AuthorizationFailed(f"the authorization server {server.issuer} takes no signed assertion")
+        return TokenRequest({**form, **client_assertion.parameters(client.client_id, client.key, server, now)})
     if client.client_secret is None:
         return TokenRequest({**form, "client_id": client.client_id})
-    methods = server.token_endpoint_auth_methods
     if "client_secret_basic" in methods:
         return TokenRequest(form, {"authorization": basic.render_basic(client.client_id, client.client_secret)})
     if "client_secret_post" in methods:
         return TokenRequest({**form, "client_id": client.client_id, "client_secret": client.client_secret})
+    if "none" in methods:
+        return TokenRequest({**form, "client_id": client.client_id})
     raise AuthorizationFailed(f"the authorization server {server.issuer} takes no client secret")
 
 
@@ -92,8 +116,6 @@ def process_token_response(answer: Fetched) -> TokenResponse:
         AuthorizationFailed: the answer is neither a token nor such an error.
         FetchError: it isn't JSON.
     """
-    if answer.status == 429:  # noqa: PLR2004 - RFC 6585
-        raise TokenRefused("slow_down", "too many token requests", "Wait a little, then try again.")
     if answer.status in {400, 401, 403}:
         raise _refusal(answer.json())
     if answer.status != 200:  # noqa: PLR2004 - §5.1; a redirect is no answer either

@@ -3,6 +3,9 @@
 The lock is held while a token is got, never while a request is under way, so that calls on one session run side by side
 and a long stream holds nobody up. (The SDK's OAuth provider holds its lock across the whole request, which is why this
 isn't it; it also fetches everything again when a token without refresh token ends, and verifies no token.)
+
+Sessions that share a storage, in one process or in several, share the token: whoever holds the storage's lock looks for
+a fresher one first, so one of them asks the authorization server and the others read what it got.
 """
 
 from collections.abc import Awaitable, Callable
@@ -13,14 +16,18 @@ import anyio
 from garrison.base.clock import Clock
 from garrison.base.errors import GarrisonError
 from garrison.clients.discovery import Discovery, Found
-from garrison.clients.errors import AuthorizationFailed, ScopeRefused, TokenRefused
+from garrison.clients.errors import AuthorizationFailed, RedirectTaken, ScopeRefused, TokenRefused
 from garrison.clients.grants import Grant, TokenEndpoint
-from garrison.clients.token_request import TokenResponse
+from garrison.clients.registration import Identity
+from garrison.clients.token_request import Client, TokenResponse
 from garrison.clients.tokens import Token, TokenKey, TokenStorage
 from garrison.clients.verification import Verifier
 from garrison.oauth import scope as scope_rfc6749
 from garrison.oauth.challenge import Challenge
 from garrison.oauth.errors import InvalidScope
+
+_UNKNOWN_CLIENT = "invalid_client"
+_OFFLINE = "offline_access"  # OpenID Connect Core §11; MCP authorization, refresh tokens
 
 
 @dataclass(frozen=True)
@@ -28,10 +35,12 @@ class Means:
     """What a token is got with."""
 
     discovery: Discovery
+    identity: Identity
     endpoint: TokenEndpoint
     grant: Grant
     verifier: Verifier
     storage: TokenStorage
+    by_person: bool
 
 
 class TokenSource:
@@ -52,7 +61,15 @@ class TokenSource:
         self._rounds = 0
         self._failed: tuple[frozenset[str], GarrisonError] | None = None
         self.found: Found | None = None
+        self.client: Client | None = None
         self.current: Token | None = None
+
+    @property
+    def key(self) -> TokenKey | None:
+        """Where the current token is kept; None before there is one."""
+        if self.found is None or self.client is None:
+            return None
+        return TokenKey(self.found.server.issuer, self.found.resource.resource, self.client.client_id)
 
     async def token(self) -> Token | None:
         """The token for the next request; None as long as no server has asked for one.
@@ -67,7 +84,7 @@ class TokenSource:
         """Another token than `used`, which was refused or is about to end. Raises `GarrisonError`."""
 
         async def get() -> Token:
-            return await self._get(challenge)
+            return await self._get(used, challenge)
 
         return await self._once(frozenset(), used, lambda token: token.is_fresh(self._clock()), get)
 
@@ -108,81 +125,126 @@ class TokenSource:
                 self._rounds += 1
             return self.current
 
-    async def _get(self, challenge: Challenge | None) -> Token:
+    async def _get(self, used: Token | None, challenge: Challenge | None) -> Token:
         try:
-            found = self.found or await self._means.discovery.find(challenge)
-            token = (
-                await self._stored(found)
-                or await self._refreshed(found, self.current)
-                or await self._granted(found, challenge)
-            )
+            # A server that refuses its token may have moved to another authorization server: look again.
+            if self.found is None or challenge is not None:
+                before, self.found = self.found, await self._means.discovery.find(challenge)
+                if before and before.server.issuer != self.found.server.issuer:
+                    self._asked = self._configured  # what another server granted says nothing here
+            found = self.found
+            scopes = self._asked if self._asked is not None else _wanted(challenge, found)
+
+            async def get(client: Client) -> Token:
+                kept = await self._kept(found, client, self._configured or frozenset())
+                return (
+                    await self._reused(found, client, kept, used)
+                    or await self._refreshed(found, client, kept)
+                    or await self._granted(found, client, scopes)
+                )
+
+            return await self._as_client(found, get)
         except GarrisonError:
             self.found = None  # whatever was found has led nowhere: look again next time
             raise
-        self.found = found
-        await self._means.storage.save(self._key(found), token)
+
+    async def _as_client(self, found: Found, get: Callable[[Client], Awaitable[Token]]) -> Token:
+        """What `get` gets as the client that we are there; a registration that is no good is made anew, once."""
+        client = await self._means.identity.client(found)
+        try:
+            return await self._alone(found, client, get)
+        except (TokenRefused, RedirectTaken) as error:
+            forgotten = isinstance(error, RedirectTaken) or error.error == _UNKNOWN_CLIENT
+            if not forgotten or not await self._means.identity.forget(found, client):
+                raise
+        return await self._alone(found, await self._means.identity.client(found), get)
+
+    async def _alone(self, found: Found, client: Client, get: Callable[[Client], Awaitable[Token]]) -> Token:
+        """What `get` gets while nobody else, in any process, gets the same token; kept, and ours from now on."""
+        key = _key(found, client)
+        async with self._means.storage.lock(key):
+            token = await get(client)
+            await self._means.storage.save(key, token)
+        self.client = client
         return token
 
-    async def _stored(self, found: Found) -> Token | None:
-        """A token of an earlier session, if it still verifies; for a session that has had none yet."""
-        stored = None if self.current else await self._means.storage.load(self._key(found))
-        if stored is None or not scope_rfc6749.covers(stored.scopes, self._configured or ()):
+    async def _kept(self, found: Found, client: Client, scopes: frozenset[str]) -> Token | None:
+        """The stored token, whoever got it, if it allows `scopes`."""
+        kept = await self._means.storage.load(_key(found, client))
+        return kept if kept and scope_rfc6749.covers(kept.scopes, scopes) else None
+
+    async def _reused(self, found: Found, client: Client, kept: Token | None, used: Token | None) -> Token | None:
+        """`kept`, if it is another than the one that was `used`, and still verifies."""
+        if kept is None or not kept.is_fresh(self._clock()) or (used and kept.access_token == used.access_token):
             return None
-        if not stored.is_fresh(self._clock()):
-            return await self._refreshed(found, stored)
-        lifetime = None if stored.expires_at is None else stored.expires_at - self._clock()
-        kept = TokenResponse(stored.access_token, lifetime, stored.scopes, stored.refresh_token)
+        lifetime = None if kept.expires_at is None else kept.expires_at - self._clock()
+        response = TokenResponse(kept.access_token, lifetime, kept.scopes, kept.refresh_token)
         try:
-            return await self._verified(found, kept, stored.scopes)
+            return await self._means.verifier.verify(found, client.client_id, response, kept.scopes)
         except AuthorizationFailed:
             return None
 
-    async def _refreshed(self, found: Found, old: Token | None) -> Token | None:
+    async def _refreshed(self, found: Found, client: Client, old: Token | None) -> Token | None:
         """The successor of `old` (RFC 6749 §6); None if there can be none, and a new grant is needed."""
         if old is None or old.refresh_token is None:
             return None
         try:
-            response = await self._means.endpoint.refresh(found, old.refresh_token)
-        except TokenRefused:
+            response = await self._means.endpoint.refresh(found, client, old.refresh_token)
+        except TokenRefused as error:
+            if error.error == _UNKNOWN_CLIENT:
+                raise
             return None
         if response.refresh_token is None:  # the server doesn't rotate
             response = replace(response, refresh_token=old.refresh_token)
-        return await self._verified(found, response, old.scopes)
+        return await self._means.verifier.verify(found, client.client_id, response, old.scopes)
 
-    async def _granted(self, found: Found, challenge: Challenge | None) -> Token:
-        scopes = self._asked if self._asked is not None else _wanted(challenge, found)
+    async def _granted(self, found: Found, client: Client, scopes: frozenset[str]) -> Token:
         try:
-            token = await self._grant(found, scopes)
+            token = await self._grant(found, client, scopes)
         except TokenRefused as error:
             if error.error != "invalid_scope" or self._configured is not None or not scopes:
                 raise
             # The server named scopes that this client can't have: take what it gives unasked.
-            token = await self._grant(found, frozenset())
+            token = await self._grant(found, client, frozenset())
         self._asked = self._asked or token.scopes
         return token
 
     async def _widen(self, needed: frozenset[str], used: Token) -> Token:
-        if self.found is None:
+        found = self.found
+        if found is None:
             raise ScopeRefused(tuple(sorted(needed)))
         wanted = needed | used.scopes | (self._asked or frozenset())
+
+        async def get(client: Client) -> Token:
+            kept = await self._kept(found, client, needed | used.scopes)
+            return await self._reused(found, client, kept, used) or await self._grant(found, client, wanted)
+
         try:
-            token = await self._grant(self.found, wanted)
+            token = await self._as_client(found, get)
         except TokenRefused as error:
             raise ScopeRefused(tuple(sorted(needed))) from error
         if not scope_rfc6749.covers(token.scopes, needed):
             raise ScopeRefused(tuple(sorted(needed - token.scopes)))
         self._asked = wanted
-        await self._means.storage.save(self._key(self.found), token)
         return token
 
-    async def _grant(self, found: Found, scopes: frozenset[str]) -> Token:
-        return await self._verified(found, await self._means.grant(found, scopes), scopes)
+    async def _grant(self, found: Found, client: Client, scopes: frozenset[str]) -> Token:
+        asked = scopes
+        if self._means.by_person and scopes and _OFFLINE in _supported(found):
+            asked = scopes | {_OFFLINE}
+        return await self._means.verifier.verify(
+            found, client.client_id, await self._means.grant(found, client, asked), scopes
+        )
 
-    async def _verified(self, found: Found, response: TokenResponse, asked: frozenset[str]) -> Token:
-        return await self._means.verifier.verify(found, self._means.endpoint.client.client_id, response, asked)
 
-    def _key(self, found: Found) -> TokenKey:
-        return TokenKey(found.server.issuer, found.resource.resource, self._means.endpoint.client.client_id)
+def _key(found: Found, client: Client) -> TokenKey:
+    return TokenKey(found.server.issuer, found.resource.resource, client.client_id)
+
+
+def _supported(found: Found) -> frozenset[str]:
+    """What the authorization server says that it knows (RFC 8414 §2)."""
+    scopes = found.server.document.get("scopes_supported")
+    return frozenset(scope for scope in scopes if isinstance(scope, str)) if isinstance(scopes, list) else frozenset()
 
 
 def _wanted(challenge: Challenge | None, found: Found) -> frozenset[str]:

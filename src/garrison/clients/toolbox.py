@@ -1,4 +1,4 @@
-"""The tools of one session as a model may use them: what all adapters share.
+"""The tools of one session, or of several, as a model may use them: what all adapters share.
 
 Whatever a model asks for is answered in words, never by an exception: it is the model that can do better next time. It
 reads what a tool or the server said, but nothing of our own insides. A tool that wasn't offered is never called.
@@ -6,19 +6,24 @@ reads what a tool or the server said, but nothing of our own insides. A tool tha
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import anyio
 from mcp.types import CallToolResult, TextContent, Tool
 
 from garrison.base.errors import GarrisonError
-from garrison.clients.answer import Call
+from garrison.clients.answer import Answer, Call, Usage
 from garrison.clients.errors import CallRefused, RateLimited, ScopeRefused
 from garrison.clients.session import Session
 
 OnCall = Callable[[Call], None]
+OnText = Callable[[str], None]
+"""Told of each piece of the model's text as it comes."""
+Approve = Callable[[Call], Awaitable[bool]]
+"""Asked whether a call may be made; its text is empty yet."""
+Sessions = Session | Sequence[Session]
 MAX_TEXT = 100_000
 """Characters of one result that a model reads; the rest is cut, and the cut is marked."""
 MAX_AT_ONCE = 8
@@ -37,6 +42,8 @@ class Offered:
 
     name: str
     tool: Tool
+    session: Session | None = None
+    server: str = ""
 
     @property
     def description(self) -> str:
@@ -47,15 +54,40 @@ class Offered:
         return dict(self.tool.input_schema)
 
 
-class Toolbox:
-    """Offers a session's tools to a model, runs what it asks for, and keeps a record."""
+async def open_toolbox(sessions: Sessions, on_call: OnCall | None = None, approve: Approve | None = None) -> "Toolbox":
+    """The tools of one session, or of several."""
+    several = [sessions] if isinstance(sessions, Session) else list(sessions)
+    named = zip(several, _apart(session.name for session in several), strict=True)
+    tools = [(session, server, tool) for session, server in named for tool in await session.tools()]
+    return Toolbox(offer(tools), on_call, approve)
 
-    def __init__(self, session: Session, tools: Iterable[Tool], on_call: OnCall | None = None) -> None:
-        self._session = session
+
+class Toolbox:
+    """Offers tools to a model, runs what it asks for, and keeps a record.
+
+    Args:
+        offered: the tools, each under a name of its own.
+        on_call: told of each call when it is done.
+        approve: asked before each call, one at a time; a call that it doesn't approve is not made.
+    """
+
+    def __init__(
+        self, offered: Iterable[Offered], on_call: OnCall | None = None, approve: Approve | None = None
+    ) -> None:
         self._on_call = on_call
-        self.offered = tuple(_offer(tools))
-        self._by_name = {offered.name: offered.tool for offered in self.offered}
+        self._approve = approve
+        self._asking = anyio.Lock()
+        self.offered = tuple(offered)
+        self._by_name = {each.name: each for each in self.offered}
         self._calls: list[Call] = []
+        self.usage = Usage()
+
+    def answer(self, text: str) -> Answer:
+        return Answer(text, self.calls, self.usage)
+
+    def count(self, input_tokens: int | None, output_tokens: int | None, cost: float | None = None) -> None:
+        """Add what one turn of the model cost."""
+        self.usage = self.usage.plus(input_tokens, output_tokens, cost)
 
     @property
     def calls(self) -> tuple[Call, ...]:
@@ -84,34 +116,73 @@ class Toolbox:
         return [call for call in results if call]
 
     async def _call(self, name: str, arguments: str | Mapping[str, Any] | None) -> Call:
-        tool = self._by_name.get(name)
-        if tool is None:
+        offered = self._by_name.get(name)
+        if offered is None:
             known = ", ".join(self._by_name)
             return Call(
                 name, {}, f"There is no tool named {name[:_MAX_NAME]!r}. The tools are: {known}.", is_error=True
             )
         parsed = _parse(arguments)
         if parsed is None:
-            return Call(tool.name, {}, "The arguments must be one JSON object.", is_error=True)
-        try:
-            result = await self._session.call(tool.name, parsed)
-        except GarrisonError as error:
-            said = error.message if isinstance(error, _FOR_THE_MODEL) else "the server could not be asked"
-            return Call(tool.name, parsed, f"The tool was not run: {said}.", is_error=True)
-        return Call(tool.name, parsed, text_of(result), result.structured_content, is_error=bool(result.is_error))
+            return _not_made(offered, {}, "The arguments must be one JSON object.")
+        if not await self._may(offered, parsed):
+            return _not_made(offered, parsed, "The user did not allow this call.")
+        return await _made(offered, parsed)
+
+    async def _may(self, offered: Offered, arguments: Mapping[str, Any]) -> bool:
+        """Whether the call is approved; only a plain True is a yes."""
+        if self._approve is None:
+            return True
+        async with self._asking:  # a person is asked one thing at a time
+            return await self._approve(Call(offered.tool.name, arguments, "", server=offered.server)) is True
 
 
-def _offer(tools: Iterable[Tool]) -> Iterable[Offered]:
-    """Each tool under a name of its own; one that would take another's name gets a number."""
+def _not_made(offered: Offered, arguments: Mapping[str, Any], why: str) -> Call:
+    return Call(offered.tool.name, arguments, why, is_error=True, server=offered.server)
+
+
+async def _made(offered: Offered, arguments: Mapping[str, Any]) -> Call:
+    name, session = offered.tool.name, cast("Session", offered.session)
+    try:
+        result = await session.call(name, arguments)
+    except GarrisonError as error:
+        said = error.message if isinstance(error, _FOR_THE_MODEL) else "the server could not be asked"
+        return _not_made(offered, arguments, f"The tool was not run: {said}.")
+    failed = bool(result.is_error)
+    return Call(name, arguments, text_of(result), result.structured_content, is_error=failed, server=offered.server)
+
+
+def offer(tools: Sequence[tuple[Session | None, str, Tool]]) -> Iterable[Offered]:
+    """Each tool under a name of its own.
+
+    Where two servers have a tool of the same name, both are named by their server: neither stands in for the other. A
+    name that is still taken gets a number.
+    """
+    servers: dict[str, set[str]] = {}
+    for _, server, tool in tools:
+        servers.setdefault(_allowed(tool.name), set()).add(server)
+    bases = [
+        _allowed(f"{server}_{tool.name}") if len(servers[_allowed(tool.name)]) > 1 else _allowed(tool.name)
+        for _, server, tool in tools
+    ]
+    for (session, server, tool), name in zip(tools, _apart(bases), strict=True):
+        yield Offered(name, tool, session, server)
+
+
+def _allowed(name: str) -> str:
+    return _NOT_ALLOWED.sub("_", name)[:_MAX_NAME] or "tool"
+
+
+def _apart(bases: Iterable[str]) -> Iterable[str]:
+    """`bases`, and a number behind each that was there before."""
     taken: set[str] = set()
-    for tool in tools:
-        base = _NOT_ALLOWED.sub("_", tool.name)[:_MAX_NAME] or "tool"
+    for base in bases:
         name, number = base, 1
         while name in taken:
             number += 1
             name = f"{base[: _MAX_NAME - 4]}_{number}"
         taken.add(name)
-        yield Offered(name, tool)
+        yield name
 
 
 def _parse(arguments: str | Mapping[str, Any] | None) -> dict[str, Any] | None:

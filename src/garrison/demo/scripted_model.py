@@ -1,22 +1,25 @@
 """A scripted stand-in for a language model, for demonstrations and tests without a key: no model, a few rules.
 
-It speaks enough of OpenAI's chat completions and Anthropic's messages for the five adapters, tool calls in parallel
-included, and DSPy's ReAct (scripted_react.py). What it says is decided in scripted_rules.py. Any bearer token or
-x-api-key will do, but there must be one.
+It speaks enough of OpenAI's chat completions and responses and Anthropic's messages for all adapters, tool calls in
+parallel and streams (scripted_stream.py) included, and DSPy's ReAct (scripted_react.py). What it says is decided in
+scripted_rules.py. Any bearer token or x-api-key will do, but there must be one. A model that is called `scripted-401`,
+`-429` or `-500` answers with that error.
 """
 
 import json
+import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from garrison.demo.scripted_react import react_answer
 from garrison.demo.scripted_rules import Wish, conclusion, no_tool, wishes
+from garrison.demo.scripted_stream import Event, chat_events, encode, message_events, response_events
 
 MODEL = "scripted"
 Document = Mapping[str, Any]
@@ -28,14 +31,17 @@ def create_app() -> Starlette:
     """The model, for any ASGI server. Its base URL is the server's address, with `/v1` for OpenAI's clients."""
     return Starlette(
         routes=[
-            Route("/v1/chat/completions", _endpoint(chat_completion, _openai_error), methods=["POST"]),
-            Route("/v1/messages", _endpoint(message, _anthropic_error), methods=["POST"]),
+            Route("/v1/chat/completions", _endpoint(chat_completion, chat_events, _openai_error), methods=["POST"]),
+            Route("/v1/responses", _endpoint(response, response_events, _openai_error), methods=["POST"]),
+            Route("/v1/messages", _endpoint(message, message_events, _anthropic_error), methods=["POST"]),
         ]
     )
 
 
 def _endpoint(
-    answer: Callable[[Document], Document], error: Callable[[str, str], Document]
+    answer: Callable[[Document], Document],
+    events: Callable[[Document], Iterator[Event]],
+    error: Callable[[str, str], Document],
 ) -> Callable[[Request], Awaitable[Response]]:
     async def respond(request: Request) -> Response:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -43,13 +49,24 @@ def _endpoint(
             return JSONResponse(error("authentication_error", "an API key is required"), 401)
         try:
             body = await request.json()
+            if asked := _FAILING.search(str(body.get("model", ""))):
+                return JSONResponse(error(*_ERRORS[asked.group()]), int(asked.group()))
+            said = answer(body)
             if body.get("stream"):
-                return JSONResponse(error("invalid_request_error", "the scripted model does not stream"), 400)
-            return JSONResponse(answer(body))
+                return StreamingResponse(encode(events(said)), media_type="text/event-stream")
+            return JSONResponse(said)
         except (ValueError, KeyError, TypeError, AttributeError):
             return JSONResponse(error("invalid_request_error", "the request is malformed"), 400)
 
     return respond
+
+
+_ERRORS = {
+    "401": ("authentication_error", "the API key is not valid"),
+    "429": ("rate_limit_error", "too many requests"),
+    "500": ("api_error", "the model broke"),
+}
+_FAILING = re.compile(f"(?<=-)({'|'.join(_ERRORS)})$")
 
 
 def _openai_error(kind: str, text: str) -> Document:
@@ -109,6 +126,54 @@ def _chat_turn(body: Document) -> Turn:
     ]
     offered = [tool["function"]["name"] for tool in body.get("tools") or []]
     return _next_turn(_text(messages[asked_at]["content"]), offered, results)
+
+
+def response(body: Document) -> Document:
+    """The answer to a request of OpenAI's responses API."""
+    conversation = body["input"]
+    asked_at = max(index for index, each in enumerate(conversation) if each.get("role") == "user")
+    since = conversation[asked_at + 1 :]
+    names = {each["call_id"]: each["name"] for each in since if each.get("type") == "function_call"}
+    results = [
+        (names.get(each["call_id"], "the tool"), str(each["output"]))
+        for each in since
+        if each.get("type") == "function_call_output"
+    ]
+    offered = [tool["name"] for tool in body.get("tools") or []]
+    said, wanted = _next_turn(_text(conversation[asked_at]["content"]), offered, results)
+    output: list[Document] = [
+        {
+            "type": "function_call",
+            "id": f"fc_{secrets.token_hex(8)}",
+            "call_id": f"call_{secrets.token_hex(8)}",
+            "name": wish.tool,
+            "arguments": json.dumps(wish.arguments),
+            "status": "completed",
+        }
+        for wish in wanted
+    ]
+    if said:
+        text = {"type": "output_text", "text": said, "annotations": []}
+        head = {"type": "message", "id": f"msg_{secrets.token_hex(8)}", "role": "assistant", "status": "completed"}
+        output.append({**head, "content": [text]})
+    return {
+        "id": f"resp_{secrets.token_hex(8)}",
+        "object": "response",
+        "created_at": 0,
+        "status": "completed",
+        "model": body.get("model", MODEL),
+        "output": output,
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
+        "usage": {
+            "input_tokens": 1,
+            "input_tokens_details": {"cached_tokens": 0},
+            "output_tokens": 1,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": 2,
+        },
+    }
 
 
 def message(body: Document) -> Document:

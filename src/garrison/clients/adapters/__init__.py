@@ -6,11 +6,11 @@ from typing import Any, Protocol, cast
 
 from garrison.base.errors import UsageError
 from garrison.clients.answer import Answer
-from garrison.clients.session import Session
-from garrison.clients.toolbox import OnCall
+from garrison.clients.toolbox import Approve, OnCall, OnText, Sessions
 
 ADAPTERS: Mapping[str, str] = {
-    name: f"garrison.clients.adapters.{name}" for name in ("openai", "anthropic", "langchain", "dspy", "litellm")
+    name: f"garrison.clients.adapters.{name.replace('-', '_')}"
+    for name in ("openai", "openai-responses", "anthropic", "langchain", "dspy", "litellm")
 }
 
 
@@ -21,7 +21,7 @@ class Adapter(Protocol):
 
     async def run(
         self,
-        session: Session,
+        session: Sessions,
         question: str,
         *,
         model: str | None = None,
@@ -29,17 +29,21 @@ class Adapter(Protocol):
         api_key: str | None = None,
         max_turns: int = 8,
         on_call: OnCall | None = None,
+        approve: Approve | None = None,
+        on_text: OnText | None = None,
     ) -> Answer:
         """Asks a model `question` and lets it use the session's tools until it answers.
 
         Args:
-            session: the MCP session.
+            session: the MCP session, or several: then the model sees all their tools.
             question: the user's words.
             model: the provider's name for it; by default `DEFAULT_MODEL`.
             base_url: another endpoint than the provider's, with `/v1`.
             api_key: the provider's key; it is not read from the environment.
             max_turns: answers of the model, at most.
             on_call: told of each call when it is done.
+            approve: asked before each call; whatever it doesn't approve is not made, and the model is told so.
+            on_text: told of the answer's text, piece by piece where the library streams it.
 
         Raises:
             TooManyTurns: the model didn't come to an end.
@@ -62,6 +66,6 @@ def load(name: str) -> Adapter:
             raise
         raise UsageError(
             f"the {name} adapter needs a library that isn't installed ({error.name})",
-            f"pip install 'garrison[{name}]'",
+            f"pip install 'garrison[{name.partition('-')[0]}]'",
         ) from error
     return cast("Adapter", module)

@@ -11,14 +11,13 @@ import dspy  # type: ignore[import-untyped]  # ships no types
 from garrison.base.errors import GarrisonError
 from garrison.clients.answer import Answer
 from garrison.clients.errors import ModelFailed, TooManyTurns
-from garrison.clients.session import Session
-from garrison.clients.toolbox import NO_KEY, OnCall, Toolbox
+from garrison.clients.toolbox import NO_KEY, Approve, OnCall, OnText, Sessions, Toolbox, open_toolbox
 
 DEFAULT_MODEL = "openai/gpt-5.4-mini"
 
 
 async def run(
-    session: Session,
+    session: Sessions,
     question: str,
     *,
     model: str | None = None,
@@ -26,8 +25,10 @@ async def run(
     api_key: str | None = None,
     max_turns: int = 8,
     on_call: OnCall | None = None,
+    approve: Approve | None = None,
+    on_text: OnText | None = None,
 ) -> Answer:
-    toolbox = Toolbox(session, await session.tools(), on_call)
+    toolbox = await open_toolbox(session, on_call, approve)
     name = model or DEFAULT_MODEL
     name = name if "/" in name else f"openai/{name}"
     # No cache: its disk half unpickles what it finds, and a tool's result is not to be kept there.
@@ -46,7 +47,12 @@ async def run(
         raise ModelFailed("the model", error) from error
     if prediction.trajectory.get(f"tool_name_{max_turns - 1}", "finish") != "finish":
         raise TooManyTurns(max_turns, toolbox.calls)
-    return Answer(prediction.answer, toolbox.calls)
+    for turn in lm.history:
+        usage = turn.get("usage") or {}
+        toolbox.count(usage.get("prompt_tokens"), usage.get("completion_tokens"), turn.get("cost") or None)
+    if on_text:
+        on_text(prediction.answer)  # ReAct writes its answer in a last step, after all calls; it comes as one piece
+    return toolbox.answer(prediction.answer)
 
 
 def _tools(toolbox: Toolbox) -> list[dspy.Tool]:

@@ -10,6 +10,7 @@ import langsmith
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, hook_config
 from langchain.messages import AIMessage, ToolMessage
+from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.tools import StructuredTool
 from langchain_openai import ChatOpenAI
 from langgraph.prebuilt.tool_node import ToolCallRequest
@@ -17,14 +18,13 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from garrison.base.errors import GarrisonError
 from garrison.clients.answer import Answer
 from garrison.clients.errors import ModelFailed, TooManyTurns
-from garrison.clients.session import Session
-from garrison.clients.toolbox import NO_KEY, Offered, OnCall, Toolbox
+from garrison.clients.toolbox import NO_KEY, Approve, Offered, OnCall, OnText, Sessions, Toolbox, open_toolbox
 
 DEFAULT_MODEL = "gpt-5.4-mini"
 
 
 async def run(
-    session: Session,
+    session: Sessions,
     question: str,
     *,
     model: str | None = None,
@@ -32,11 +32,20 @@ async def run(
     api_key: str | None = None,
     max_turns: int = 8,
     on_call: OnCall | None = None,
+    approve: Approve | None = None,
+    on_text: OnText | None = None,
 ) -> Answer:
-    toolbox = Toolbox(session, await session.tools(), on_call)
+    toolbox = await open_toolbox(session, on_call, approve)
     chat: Any = ChatOpenAI  # its aliases are unknown to mypy without the pydantic plugin
     agent: Any = create_agent(
-        chat(model=model or DEFAULT_MODEL, base_url=base_url or "https://api.openai.com/v1", api_key=api_key or NO_KEY),
+        chat(
+            model=model or DEFAULT_MODEL,
+            base_url=base_url or "https://api.openai.com/v1",
+            api_key=api_key or NO_KEY,
+            streaming=on_text is not None,
+            stream_usage=True,
+            callbacks=[_Text(on_text)] if on_text else None,
+        ),
         tools=[_tool(toolbox, offered) for offered in toolbox.offered],
         middleware=[_Toolbox(toolbox, max_turns)],
     )
@@ -48,7 +57,21 @@ async def run(
         raise
     except Exception as error:
         raise ModelFailed("the model", error) from error
-    return Answer(state["messages"][-1].text, toolbox.calls)
+    for message in state["messages"]:
+        if isinstance(message, AIMessage) and message.usage_metadata:
+            toolbox.count(message.usage_metadata["input_tokens"], message.usage_metadata["output_tokens"])
+    return toolbox.answer(state["messages"][-1].text)
+
+
+class _Text(AsyncCallbackHandler):
+    """Hands on each piece of text."""
+
+    def __init__(self, on_text: OnText) -> None:
+        self._on_text = on_text
+
+    async def on_llm_new_token(self, token: Any, **_: Any) -> None:
+        if isinstance(token, str) and token:
+            self._on_text(token)
 
 
 class _Toolbox(AgentMiddleware[Any, Any, Any]):

@@ -3,18 +3,18 @@
 from typing import Any, cast
 
 import openai
-from openai.types.chat import ChatCompletionMessageFunctionToolCall
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types.chat import ChatCompletion, ChatCompletionMessageFunctionToolCall
 
 from garrison.clients.answer import Answer
 from garrison.clients.errors import ModelFailed, TooManyTurns
-from garrison.clients.session import Session
-from garrison.clients.toolbox import NO_KEY, Offered, OnCall, Toolbox
+from garrison.clients.toolbox import NO_KEY, Approve, Offered, OnCall, OnText, Sessions, open_toolbox
 
 DEFAULT_MODEL = "gpt-5.4-mini"
 
 
 async def run(
-    session: Session,
+    session: Sessions,
     question: str,
     *,
     model: str | None = None,
@@ -22,8 +22,10 @@ async def run(
     api_key: str | None = None,
     max_turns: int = 8,
     on_call: OnCall | None = None,
+    approve: Approve | None = None,
+    on_text: OnText | None = None,
 ) -> Answer:
-    toolbox = Toolbox(session, await session.tools(), on_call)
+    toolbox = await open_toolbox(session, on_call, approve)
     tools = [_tool(offered) for offered in toolbox.offered]
     messages: list[Any] = [{"role": "user", "content": question}]
     async with openai.AsyncOpenAI(
@@ -31,17 +33,18 @@ async def run(
     ) as client:
         for _ in range(max_turns):
             try:
-                completion = await client.chat.completions.create(
-                    model=model or DEFAULT_MODEL, messages=messages, tools=cast("Any", tools) or openai.omit
-                )
+                request = {"model": model or DEFAULT_MODEL, "messages": messages, "tools": tools or openai.omit}
+                completion = await _complete(client, request, on_text)
             except openai.OpenAIError as error:
                 raise ModelFailed("OpenAI", error) from error
+            if completion.usage:
+                toolbox.count(completion.usage.prompt_tokens, completion.usage.completion_tokens)
             message = completion.choices[0].message
             asked = [
                 call for call in message.tool_calls or [] if isinstance(call, ChatCompletionMessageFunctionToolCall)
             ]
             if not asked:
-                return Answer(message.content or "", toolbox.calls)
+                return toolbox.answer(message.content or "")
             messages.append(message.model_dump(exclude_none=True))
             done = await toolbox.use_all([(call.function.name, call.function.arguments) for call in asked])
             messages += [
@@ -49,6 +52,21 @@ async def run(
                 for call, result in zip(asked, done, strict=True)
             ]
     raise TooManyTurns(max_turns, toolbox.calls)
+
+
+async def _complete(client: openai.AsyncOpenAI, request: dict[str, Any], on_text: OnText | None) -> ChatCompletion:
+    """One turn of the model, whose text is told as it comes."""
+    completions: Any = client.chat.completions  # its overloads want each argument by itself
+    if on_text is None:
+        return cast("ChatCompletion", await completions.create(**request))
+    state: ChatCompletionStreamState[Any] = ChatCompletionStreamState()
+    stream = await completions.create(**request, stream=True, stream_options={"include_usage": True})
+    async for chunk in stream:
+        state.handle_chunk(chunk)
+        for choice in chunk.choices:
+            if choice.delta.content:
+                on_text(choice.delta.content)
+    return state.get_final_completion()
 
 
 def _tool(offered: Offered) -> dict[str, Any]:

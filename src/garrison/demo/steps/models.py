@@ -1,4 +1,4 @@
-"""Five model libraries ask the three questions, through the scripted model, with real tool calls through the guard."""
+"""Each adapter asks the three questions, through the scripted model, with real tool calls through the guard."""
 
 import secrets
 

@@ -1,0 +1,292 @@
+"""Hands on everything between one local MCP client and one remote server, whatever era either of them speaks.
+
+A middleware of the SDK's low-level server: the SDK finds out the local client's era and shapes what is answered here
+(`ping`, the handshake's frame, the stream of a `subscriptions/listen`); all else goes to the remote server and comes
+back as it is, or in the words of the other era (wire.py, exchanges.py, changes.py).
+"""
+
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+from mcp import MCPError, types
+from mcp.client import advertise
+from mcp.client.session import ClientRequestContext
+from mcp.server.context import CallNext
+from mcp.server.lowlevel import Server
+from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
+from mcp.shared.dispatcher import ProgressFnT
+from mcp.shared.subscriptions import event_from_wire
+from mcp_types import methods
+from pydantic import ValidationError
+
+from garrison.base.errors import GarrisonError
+from garrison.base.events import one_line
+from garrison.clients.changes import KINDS, Changes
+from garrison.clients.errors import CallRefused
+from garrison.clients.exchanges import Exchanges
+from garrison.clients.http import CLIENT_INFO
+from garrison.clients.link import Clocks, Link
+from garrison.clients.local import Context, Local, progress_of
+from garrison.clients.session import Session
+from garrison.clients.wire import AnyNotification, is_modern, outgoing, shaped
+
+log = logging.getLogger("garrison.bridge")
+
+Connect = Callable[[Mapping[str, Any]], AbstractAsyncContextManager[Session]]
+"""A session that is not entered yet, with these further options of the SDK's client."""
+_ROUNDS = 10
+_SAID_BY_CLIENT = frozenset({"notifications/initialized", "notifications/cancelled"})
+"""Notifications about this hop alone. (A cancelled request cancels the remote one where it is waited for.)"""
+
+
+class Relay:
+    """One local client's side of the bridge; `server` is what it talks to."""
+
+    def __init__(
+        self,
+        tasks: TaskGroup,
+        connect: Connect,
+        *,
+        pauses: tuple[float, ...] | None = None,
+        clocks: Clocks | None = None,
+    ) -> None:
+        self._local = Local()
+        self._connect = connect
+        self._level: str | None = None
+        more: dict[str, Any] = {} if pauses is None else {"pauses": pauses}
+        self._link = Link(tasks, self._opening, self._renewed, clocks=clocks, **more)
+        self._changes = Changes(tasks, self._link, self._tell)
+        self._exchanges = Exchanges(tasks)
+        self._bus = InMemorySubscriptionBus()
+        self.server: Server[Any] = Server("garrison-bridge", on_subscriptions_listen=ListenHandler(self._bus))
+        self.server.middleware.append(self)
+        self._own = {
+            "initialize": self._introduce,
+            "server/discover": self._introduce,
+            "subscriptions/listen": self._listen,
+            "resources/subscribe": self._subscribe,
+            "resources/unsubscribe": self._subscribe,
+            "logging/setLevel": self._set_level,
+        }
+
+    async def close(self) -> None:
+        await self._link.close()
+
+    async def __call__(self, ctx: Context, call_next: CallNext) -> Any:
+        if ctx.request_id is None:
+            return await self._said(ctx, call_next)
+        started = time.monotonic()
+        self._local.hear(ctx)
+        try:
+            answer = await self._answer(ctx, call_next)
+        except CallRefused as refused:
+            self._log(ctx, started, one_line(refused.said))
+            raise MCPError(refused.code, refused.said, refused.data) from refused
+        except GarrisonError as error:
+            self._log(ctx, started, f"{one_line(error.message)} {one_line(error.hint)}")
+            raise MCPError(types.INTERNAL_ERROR, f"{error.message}. {error.hint}".rstrip(". ")) from error
+        except ValidationError as error:
+            self._log(ctx, started, "the answer can't be said in the client's version of MCP")
+            raise MCPError(types.INTERNAL_ERROR, "the server's answer can't be said in this version of MCP") from error
+        self._log(ctx, started, "")
+        return answer
+
+    async def _answer(self, ctx: Context, call_next: CallNext) -> Any:
+        if ctx.method == "ping":
+            return await call_next(ctx)
+        if own := self._own.get(ctx.method):
+            return await own(ctx, call_next)
+        return await self._forward(ctx)
+
+    async def _introduce(self, ctx: Context, call_next: CallNext) -> dict[str, Any]:
+        """The remote server's name, capabilities and instructions, in the local era's frame."""
+        async with self._link.session() as session:
+            client = session.client
+        answer = await call_next(ctx)
+        frame: dict[str, Any] = dict(answer) if isinstance(answer, dict) else {}
+        frame["capabilities"] = client.server_capabilities.model_dump(by_alias=True, mode="json", exclude_none=True)
+        frame.pop("instructions", None)
+        if client.instructions:
+            frame["instructions"] = client.instructions
+        if ctx.method == "initialize":
+            frame["serverInfo"] = _server_info(session)
+        else:
+            frame["_meta"] = {**frame.get("_meta", {}), types.SERVER_INFO_META_KEY: _server_info(session)}
+        return frame
+
+    async def _forward(self, ctx: Context) -> dict[str, Any]:
+        async with self._link.session() as session:
+            modern, info = is_modern(session.client.protocol_version), _server_info(session)
+        params = outgoing(ctx.params, modern=modern, log_level=None if self._local.modern else self._local.log_level)
+        progress = progress_of(ctx)
+        if self._local.modern and not modern:
+            await self._pass_on_level()
+        if self._local.modern and not modern and ctx.method in methods.INPUT_REQUIRED_METHODS:
+            result, version = await self._held(ctx, params or {}, progress), ""
+        else:
+            result, version = await self._link.request(ctx.method, params, progress)
+            if not self._local.modern:
+                result = await self._questioned(ctx.method, params or {}, progress, result)
+        return shaped(ctx.method, result, version, ctx.protocol_version, info)
+
+    async def _held(self, ctx: Context, params: dict[str, Any], progress: ProgressFnT | None) -> dict[str, Any]:
+        """For a client that takes no questions, from a server that asks them: see exchanges.py."""
+        answers, state = params.pop("inputResponses", None), params.pop("requestState", None)
+        about = ctx.method, params.get("name", params.get("uri"))
+        if state is not None:
+            return await self._exchanges.go_on(about, state, answers, progress)
+
+        async def call(on_progress: ProgressFnT) -> dict[str, Any]:
+            return (await self._link.request(ctx.method, params or None, on_progress if progress else None))[0]
+
+        return await self._exchanges.begin(about, call, progress)
+
+    async def _questioned(
+        self, method: str, params: dict[str, Any], progress: ProgressFnT | None, result: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The final result, for a client that takes questions, of a server that puts them into its results."""
+        for _ in range(_ROUNDS):
+            if not methods.is_input_required(result):
+                return result
+            asked: dict[str, Any] = result.get("inputRequests") or {}
+            answers: dict[str, Any] = {}
+            for key, question in asked.items():
+                answers[key] = await self._ask(str(question.get("method")), question.get("params"))
+            if not asked:
+                await anyio.sleep(0.25)  # the server only wants to be asked again
+            again = {**params, **({"inputResponses": answers} if asked else {})}
+            if (state := result.get("requestState")) is not None:
+                again["requestState"] = state
+            result, _ = await self._link.request(method, again, progress)
+        raise MCPError(types.INTERNAL_ERROR, f"the server asked more than {_ROUNDS} times")
+
+    async def _listen(self, ctx: Context, call_next: CallNext) -> Any:
+        wanted: dict[str, Any] = (ctx.params or {}).get("notifications") or {}
+        kinds = [kind for kind in KINDS if wanted.get(f"{kind}ListChanged") is True]
+        uris = [str(uri) for uri in wanted.get("resourceSubscriptions") or []]
+        async with self._wanting(kinds, uris):
+            return await call_next(ctx)
+
+    @asynccontextmanager
+    async def _wanting(self, kinds: list[str], uris: list[str]) -> AsyncIterator[None]:
+        await self._changes.want(kinds, uris)
+        try:
+            yield
+        finally:
+            with anyio.move_on_after(5, shield=True):
+                await self._changes.leave(kinds, uris)
+
+    async def _subscribe(self, ctx: Context, _: CallNext) -> dict[str, Any]:
+        act = self._changes.want if ctx.method == "resources/subscribe" else self._changes.leave
+        await act([], [str((ctx.params or {}).get("uri"))])
+        return {}
+
+    async def _set_level(self, ctx: Context, _: CallNext) -> dict[str, Any]:
+        self._local.log_level = str((ctx.params or {}).get("level"))
+        async with self._link.session() as session:
+            modern = is_modern(session.client.protocol_version)
+        return {} if modern else await self._forward(ctx)
+
+    async def _pass_on_level(self) -> None:
+        """Tell a server of the older era, once, what the client of the newer one says in each request."""
+        level, self._level = self._level, self._local.log_level
+        if self._level not in {None, level}:
+            async with self._link.session() as session:
+                can_log = session.client.server_capabilities.logging is not None
+            if can_log:
+                await self._link.request("logging/setLevel", {"level": self._level})
+
+    async def _said(self, ctx: Context, call_next: CallNext) -> None:
+        """A notification of the local client's."""
+        if ctx.method not in _SAID_BY_CLIENT:
+            async with self._link.session() as session:
+                if not is_modern(session.client.protocol_version):  # the newer era's clients say nothing
+                    params = dict(ctx.params) if ctx.params is not None else None
+                    said: Any = AnyNotification(method=ctx.method, params=params)
+                    await session.client.session.send_notification(said)
+            return
+        await call_next(ctx)
+        if ctx.method == "notifications/initialized":
+            await self._changes.want(KINDS, [])
+
+    def _opening(self) -> AbstractAsyncContextManager[Session]:
+        """A session that says of itself what the local client says, so that the server knows whom it serves."""
+        can = self._local.capabilities
+        options: dict[str, Any] = {
+            "cache": None,
+            "client_info": self._local.info or CLIENT_INFO,
+            "message_handler": self._heard,
+        }
+        if can.sampling is not None:
+            options |= {"sampling_callback": self._asked, "sampling_capabilities": can.sampling}
+        if can.elicitation is not None:
+            options["elicitation_callback"] = self._asked
+        if can.roots is not None:
+            options["list_roots_callback"] = self._asked_for_roots
+        options["extensions"] = [advertise(name, settings) for name, settings in (can.extensions or {}).items()]
+        return self._connect(options)
+
+    async def _renewed(self, session: Session) -> None:
+        if self._local.log_level and not is_modern(session.client.protocol_version):
+            try:
+                await self._link.request("logging/setLevel", {"level": self._local.log_level})
+            except GarrisonError as error:
+                log.info("the log level could not be renewed: %s", one_line(error.message))
+        await self._changes.renewed(session)
+
+    async def _asked(self, _: ClientRequestContext, params: Any) -> Any:
+        method = (
+            "sampling/createMessage" if isinstance(params, types.CreateMessageRequestParams) else "elicitation/create"
+        )
+        return await self._answered(method, params)
+
+    async def _asked_for_roots(self, _: ClientRequestContext) -> Any:
+        return await self._answered("roots/list", None)
+
+    async def _answered(self, method: str, params: Any) -> Any:
+        """The local client's answer to a request of the remote server's, or its refusal."""
+        asked = params.model_dump(by_alias=True, mode="json", exclude_none=True) if params else None
+        try:
+            answer = await self._ask(method, asked)
+            return methods.parse_client_result(method, "2025-11-25", answer)
+        except MCPError as error:
+            return error.error
+        except ValidationError:
+            return types.ErrorData(code=types.INTERNAL_ERROR, message="the client's answer is not what MCP says")
+
+    async def _ask(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
+        log.info("the server asks: %s", one_line(method))
+        if self._local.modern:
+            return await self._exchanges.ask(method, params or {})
+        return await self._local.ask(method, params)
+
+    async def _heard(self, message: Any) -> None:
+        """A notification of the remote server's."""
+        if isinstance(message, Exception):
+            log.warning("%s", one_line(str(message)) or type(message).__name__)
+        elif not isinstance(message, types.ProgressNotification):  # those go where their request is waited for
+            said = message.model_dump(by_alias=True, mode="json", exclude_none=True)
+            await self._tell(said["method"], said.get("params"))
+
+    async def _tell(self, method: str, params: dict[str, Any] | None) -> None:
+        event = event_from_wire(method, params)
+        if event is not None and self._local.modern:
+            await self._bus.publish(event)
+        else:
+            await self._local.tell(method, params)
+
+    @staticmethod
+    def _log(ctx: Context, started: float, failure: str) -> None:
+        name = one_line(str((ctx.params or {}).get("name", "")))
+        took = f"{1000 * (time.monotonic() - started):.0f} ms"
+        log.log(logging.WARNING if failure else logging.INFO, "%s %s: %s", one_line(ctx.method), name, failure or took)
+
+
+def _server_info(session: Session) -> dict[str, Any]:
+    info = session.client.server_info or types.Implementation(name="", version="")
+    return info.model_dump(by_alias=True, mode="json", exclude_none=True)
