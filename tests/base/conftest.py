@@ -77,7 +77,7 @@ async def _answer(send: Any, status: int, headers: list[tuple[bytes, bytes]], bo
 def _serving(site: Site, **tls: Any) -> Iterator[int]:
     """Serves `site` in a thread. The socket listens before the thread runs, so nobody has to wait for it."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(site, log_level="critical", lifespan="off", ws="none", loop="asyncio", **tls)
+        config = uvicorn.Config(site, log_config=None, lifespan="off", ws="none", loop="asyncio", **tls)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()

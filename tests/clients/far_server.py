@@ -16,6 +16,7 @@ from mcp.server.subscriptions import (
     ToolsListChanged,
 )
 from mcp.shared.memory import create_client_server_memory_streams
+from mcp.shared.message import ServerMessageMetadata
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.applications import Starlette
 
@@ -170,7 +171,9 @@ class FarServer:
         """Asks something: in a result of the newer era, by a request of its own in the older one."""
         question, answer_type = QUESTIONS[(params.arguments or {}).get("about", "name")]
         if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
-            return _text(said_by(await ctx.session.send_request(question, answer_type)))
+            # On the call's own stream: the session's may not be open yet, and a question on it would be lost.
+            call = ServerMessageMetadata(related_request_id=ctx.request_id)
+            return _text(said_by(await ctx.session.send_request(question, answer_type, metadata=call)))
         if not params.input_responses or self.never_content:
             return types.InputRequiredResult(input_requests={"who": question}, request_state="s1")
         return _text(f"{said_by(params.input_responses['who'])} {params.request_state}")
