@@ -5,6 +5,7 @@ from typing import Any
 import anyio
 import httpx2
 import pytest
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import Message, Receive, Scope, Send
 
 from garrison.base.errors import EventStoreError
@@ -298,3 +299,18 @@ async def test_a_caller_that_goes_on_after_its_refusal_leaves_a_bounded_number_o
     (counted,) = [event for event in world.events.events if "unrecorded" in event.detail]
     assert (counted.subject, counted.client_id, counted.detail) == ("alice", "desk", {"unrecorded": 199})
     assert world.events.events[-1].subject == "bob"
+
+
+async def test_no_caller_has_its_answers_compressed_and_so_charged_for_less(world: World) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        body = b'{"jsonrpc":"2.0","id":1,"result":{"tools":[],"said":"%s"}}' % (b"word " * 2000)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": body})
+
+    guard = world.guard(GZipMiddleware(app), limiter=Limiter(LimitSettings(tokens_per_hour=1000)))
+    client = world.client(guard)
+    client.headers["accept-encoding"] = "gzip"
+    assert (await client.post("/mcp", **call())).status_code == 200
+    assert error(await client.post("/mcp", **legacy("tools/list")))["data"]["budget"] == "tokens"
+    other = world.client(guard, world.mint(subject="bob"))
+    assert (await other.post("/mcp", **legacy("tools/list"))).json()["result"]["tools"] == []
