@@ -314,3 +314,16 @@ async def test_no_caller_has_its_answers_compressed_and_so_charged_for_less(worl
     assert error(await client.post("/mcp", **legacy("tools/list")))["data"]["budget"] == "tokens"
     other = world.client(guard, world.mint(subject="bob"))
     assert (await other.post("/mcp", **legacy("tools/list"))).json()["result"]["tools"] == []
+
+
+@pytest.mark.parametrize("denied", [call("forbidden"), call("nothing"), {"json": []}, legacy("tasks/list")])
+async def test_a_flood_of_denied_calls_leaves_a_bounded_number_of_events(world: World, denied: dict[str, Any]) -> None:
+    guard = limited(world, requests_per_minute=5)
+    client = world.client(guard)
+    for _ in range(5):
+        assert (await client.post("/mcp", **denied)).status_code in {400, 403}
+    for _ in range(50):
+        assert error(await client.post("/mcp", **denied))["data"]["budget"] == "refused"
+    assert len(world.events.events) == 6
+    assert (await client.post("/mcp", **call())).status_code == 200
+    assert (await world.client(guard, world.mint(subject="bob")).post("/mcp", **denied)).status_code in {400, 403}

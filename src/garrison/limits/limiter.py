@@ -55,12 +55,21 @@ class Limiter:
         self._client = Budget("client", limit, MINUTE) if limit else None
         self.strangers = Budget("address", settings.stranger_requests_per_minute, MINUTE)
         self._documents = Budget("documents", settings.stranger_requests_per_minute, MINUTE)
+        self._refused = Budget("refused", settings.requests_per_minute, MINUTE)
         self.calls = Slots(settings.concurrent_calls)
         self.streams = Slots(settings.open_streams)
         self.count = COUNTERS[settings.token_counter]
         clients = [self._client] if self._client else []
         self._local = MemoryBudgets(
-            [self.requests, self.tokens, *self._tools.values(), *clients, self.strangers, self._documents]
+            [
+                self.requests,
+                self.tokens,
+                *self._tools.values(),
+                *clients,
+                self.strangers,
+                self._documents,
+                self._refused,
+            ]
         )
         url = settings.redis_url
         self._shared = SharedBudgets(url, clock, on_failure) if url else None
@@ -84,6 +93,10 @@ class Limiter:
     async def admit_stranger(self, address: str, *, documents: bool = False) -> Admission:
         """Charge `address` one request that nobody vouches for; one for the public `documents` has its own budget."""
         return await self._admit([(self._documents if documents else self.strangers, address, 1)])
+
+    async def admit_refused(self, principal: str) -> Admission:
+        """Charge `principal` one request that was refused before `admit` could charge it."""
+        return await self._admit([(self._refused, principal, 1)])
 
     async def settle(self, principal: str, tokens: int) -> None:
         """Charge what the act cost beyond what `admit` charged; a budget that can't bear it goes to zero.
