@@ -6,6 +6,8 @@ import pytest
 
 from garrison.base.errors import UsageError
 from garrison.guard.policy import Policy
+from garrison.limits.limiter import Limiter
+from garrison.limits.settings import LimitSettings
 from tests.guard.world import World
 
 
@@ -36,6 +38,7 @@ from tests.guard.world import World
         {"allowed_origins": "https://app.example"},
         {"allowed_origins": ["https://*.example"]},
         {"policy": Policy()},
+        {"limiter": Limiter(LimitSettings(tools={"get_customer_inf": 1}))},
     ],
     ids=str,
 )

@@ -100,6 +100,7 @@ class Guard:
         configuration.check_resource(resource, insecure_http_off_loopback=insecure_http_off_loopback)
         configuration.check_issuers(issuers)
         configuration.check_policy(policy, schemas, [one.url for one in issuers])
+        configuration.check_tool_limits(limiter.tools, policy)
         configuration.check_secret(secret)
         configuration.check_lists(allowed_hosts=allowed_hosts, allowed_origins=allowed_origins)
         self._app = AuthContextMiddleware(app)

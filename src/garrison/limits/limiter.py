@@ -33,6 +33,7 @@ class Limiter:
 
     Attributes:
         requests, tokens, strangers: the budgets of every principal, and of every address of strangers.
+        tools: the names of those tools that have a budget of their own.
         calls, streams: what a principal has going in this process.
         count: AI tokens of a text, by `settings.token_counter`.
 
@@ -51,6 +52,7 @@ class Limiter:
         self.requests = Budget("requests", settings.requests_per_minute, MINUTE)
         self.tokens = Budget("tokens", settings.tokens_per_hour, HOUR, counted=True)
         self._tools = {name: Budget("tool", limit, MINUTE, of=name) for name, limit in settings.tools.items()}
+        self.tools = frozenset(settings.tools)
         limit = settings.client_requests_per_minute
         self._client = Budget("client", limit, MINUTE) if limit else None
         self.strangers = Budget("address", settings.stranger_requests_per_minute, MINUTE)
