@@ -1,7 +1,7 @@
 """RFC 6585 §4 and draft-ietf-httpapi-ratelimit-headers: each request is charged to its principal's budgets.
 
-One that was denied is charged to a budget of such requests instead, so that a flood of them ends. One that failed before
-it was authenticated is charged to its address (strangers.py).
+One that was denied is charged to a budget of such requests instead, so that a flood of them ends. One that failed
+before it was authenticated is charged to its address (strangers.py).
 """
 
 import json
