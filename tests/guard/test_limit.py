@@ -14,7 +14,7 @@ from garrison.guard.guard import Guard
 from garrison.limits.limiter import Limiter
 from garrison.limits.settings import LimitSettings
 from garrison.limits.tokens import estimate_tokens
-from tests.guard.world import NotingApp, World, call, legacy, modern
+from tests.guard.world import NotingApp, World, asgi, call, legacy, modern, others_have_run
 
 
 def limited(world: World, **settings: Any) -> Guard:
@@ -327,3 +327,27 @@ async def test_a_flood_of_denied_calls_leaves_a_bounded_number_of_events(world: 
     assert len(world.events.events) == 6
     assert (await client.post("/mcp", **call())).status_code == 200
     assert (await world.client(guard, world.mint(subject="bob")).post("/mcp", **denied)).status_code in {400, 403}
+
+
+async def test_a_caller_has_so_many_bodies_at_once_that_are_still_on_their_way(world: World) -> None:
+    guard = limited(world, concurrent_calls=2)
+    bearer = {name: f"Bearer {world.mint(subject=name)}".encode() for name in ("alice", "bob")}
+
+    async def half_a_body(name: str) -> list[Message]:
+        headers = [
+            (b"host", b"localhost:8000"),
+            (b"content-type", b"application/json"),
+            (b"authorization", bearer[name]),
+        ]
+        scope = {"type": "http", "method": "POST", "path": "/mcp", "headers": headers}
+        return await asgi(guard, scope, [{"type": "http.request", "body": b"{", "more_body": True}])
+
+    await world.client(guard).post("/mcp", **call())  # so that the keys are there
+    async with anyio.create_task_group() as tasks:
+        for name in ("alice", "alice", "bob"):
+            tasks.start_soon(half_a_body, name)
+        await others_have_run()
+        with anyio.fail_after(10):
+            assert (await half_a_body("alice"))[0]["status"] == 429
+        tasks.cancel_scope.cancel()
+    assert (await world.client(guard).post("/mcp", **call())).status_code == 200

@@ -171,7 +171,8 @@ class Guard:
         call.caller = caller = await self._authenticate(request)
         call.session_id = self._sessions.unbind(request, caller)
         if request.method == "POST":
-            call.message = message = await self._messages.read(request, receive)
+            with self._gate.reading(caller):
+                call.message = message = await self._messages.read(request, receive)
             messages.check_agreement(request, message)
             call.message = message = self._states.unbind(message, caller)
             self._authorizer.check(caller, message, in_session=call.session_id is not None)

@@ -6,6 +6,8 @@ before it was authenticated is charged to its address (strangers.py).
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import ceil
 
 from garrison.base.clock import Clock
@@ -70,6 +72,21 @@ class Gate:
         if not admission.allowed:
             raise _refusal(admission)
         call.admission = admission
+
+    @contextmanager
+    def reading(self, caller: Caller) -> Iterator[None]:
+        """Holds a place for a body while it is read: until it is whole, nobody knows what else it will be charged to.
+
+        Raises:
+            RateLimited: too many of the caller's are being read.
+        """
+        bodies = self._limiter.bodies
+        if not bodies.take(caller.principal):
+            raise _full(bodies, "bodies")
+        try:
+            yield
+        finally:
+            bodies.give(caller.principal)
 
     def leave(self, call: Call) -> None:
         """Gives back what `admit` took for as long as the call lasts."""

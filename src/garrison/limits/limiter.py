@@ -35,6 +35,7 @@ class Limiter:
         requests, tokens, strangers: the budgets of every principal, and of every address of strangers.
         tools: the names of those tools that have a budget of their own.
         calls, streams: what a principal has going in this process.
+        bodies: what of a principal is still being read; as many as calls.
         count: AI tokens of a text, by `settings.token_counter`.
 
     Raises:
@@ -60,6 +61,7 @@ class Limiter:
         self._refused = Budget("refused", settings.requests_per_minute, MINUTE)
         self.calls = Slots(settings.concurrent_calls)
         self.streams = Slots(settings.open_streams)
+        self.bodies = Slots(settings.concurrent_calls)
         self.count = COUNTERS[settings.token_counter]
         clients = [self._client] if self._client else []
         self._local = MemoryBudgets(
