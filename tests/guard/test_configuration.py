@@ -38,13 +38,18 @@ from tests.guard.world import World
         {"allowed_origins": "https://app.example"},
         {"allowed_origins": ["https://*.example"]},
         {"policy": Policy()},
-        {"limiter": Limiter(LimitSettings(tools={"get_customer_inf": 1}))},
     ],
     ids=str,
 )
 async def test_the_guard_refuses_to_start_unsafely(world: World, changes: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         world.guard(**changes)
+
+
+async def test_a_limit_of_a_tool_that_the_policy_does_not_name_is_refused(world: World) -> None:
+    with pytest.raises(UsageError, match="get_customer_inf") as caught:
+        world.guard(limiter=Limiter(LimitSettings(tools={"get_customer_inf": 1})))
+    assert "get_customer_info" in caught.value.hint
 
 
 async def test_plain_http_off_loopback_takes_an_explicit_switch(world: World) -> None:
