@@ -96,11 +96,11 @@ class Limiter:
 
     async def admit_stranger(self, address: str, *, documents: bool = False) -> Admission:
         """Charge `address` one request that nobody vouches for; one for the public `documents` has its own budget."""
-        return await self._admit([(self._documents if documents else self.strangers, address, 1)])
+        return await self._admit([(self._documents if documents else self.strangers, address, 1)], is_call=False)
 
     async def admit_refused(self, principal: str) -> Admission:
         """Charge `principal` one request that was refused before `admit` could charge it."""
-        return await self._admit([(self._refused, principal, 1)])
+        return await self._admit([(self._refused, principal, 1)], is_call=False)
 
     async def settle(self, principal: str, tokens: int) -> None:
         """Charge what the act cost beyond what `admit` charged; a budget that can't bear it goes to zero.
@@ -120,13 +120,14 @@ class Limiter:
         if self._shared is not None:
             await self._shared.aclose()
 
-    async def _admit(self, charges: Sequence[Charge]) -> Admission:
+    async def _admit(self, charges: Sequence[Charge], *, is_call: bool = True) -> Admission:
+        """What is no call reaches no tool: where calls are refused for an outage, it is counted here."""
         if self._shared is None:
             return self._local.admit(charges)
         try:
             return await self._shared.run(lambda budgets: budgets.admit(charges))
         except StoreDownError as down:
-            if self._settings.on_store_failure == "refuse":
+            if is_call and self._settings.on_store_failure == "refuse":
                 budget = charges[0][0]
                 return Admission(False, budget.name, budget.limit, 0, down.retry_in, whole_seconds(down.retry_in))
         return self._local.admit(charges)
