@@ -26,12 +26,13 @@ pytestmark = pytest.mark.xdist_group("exhaustion")
 
 
 class Target:
-    """The server under attack, and a caller whom it knows."""
+    """The server under attack, a caller whom it knows, and another."""
 
-    def __init__(self, process_id: int, resource: str, token: str) -> None:
+    def __init__(self, process_id: int, resource: str, token: str, other: str) -> None:
         self._process_id = process_id
         self.address = resource.split("/")[2]
         self.token = token
+        self.other = other
 
     def peak(self) -> int:
         """The most memory that the process ever held, in bytes."""
@@ -90,7 +91,8 @@ def target(issuer_host: IssuerHost, tmp_path_factory: pytest.TempPathFactory) ->
         assert process.stdout
         try:
             assert process.stdout.readline() == b"ready\n"
-            yield Target(process.pid, resource, issuer.mint(audience=resource))
+            other = issuer.mint(audience=resource, subject="mallory")
+            yield Target(process.pid, resource, issuer.mint(audience=resource), other)
         finally:
             process.terminate()
 
@@ -134,7 +136,7 @@ async def test_many_bodies_that_never_end_cost_no_more_than_they_have_sent(targe
         async with AsyncExitStack() as stack:
             for number in range(SLOW):
                 stream = await stack.enter_async_context(await target.connect())
-                known = target.token if number % 2 else None
+                known = target.other if number % 2 else None
                 await stream.send(target.head(f"Content-Length: {MEGABYTE}", token=known) + b"{" * 0x1000)
             assert await target.serves()
     assert target.peak() - before < BOUND

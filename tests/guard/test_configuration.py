@@ -6,6 +6,8 @@ import pytest
 
 from garrison.base.errors import UsageError
 from garrison.guard.policy import Policy
+from garrison.limits.limiter import Limiter
+from garrison.limits.settings import LimitSettings
 from tests.guard.world import World
 
 
@@ -42,6 +44,12 @@ from tests.guard.world import World
 async def test_the_guard_refuses_to_start_unsafely(world: World, changes: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         world.guard(**changes)
+
+
+async def test_a_limit_of_a_tool_that_the_policy_does_not_name_is_refused(world: World) -> None:
+    with pytest.raises(UsageError, match="get_customer_inf") as caught:
+        world.guard(limiter=Limiter(LimitSettings(tools={"get_customer_inf": 1})))
+    assert "get_customer_info" in caught.value.hint
 
 
 async def test_plain_http_off_loopback_takes_an_explicit_switch(world: World) -> None:

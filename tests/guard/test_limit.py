@@ -5,6 +5,7 @@ from typing import Any
 import anyio
 import httpx2
 import pytest
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import Message, Receive, Scope, Send
 
 from garrison.base.errors import EventStoreError
@@ -13,7 +14,7 @@ from garrison.guard.guard import Guard
 from garrison.limits.limiter import Limiter
 from garrison.limits.settings import LimitSettings
 from garrison.limits.tokens import estimate_tokens
-from tests.guard.world import NotingApp, World, call, legacy, modern
+from tests.guard.world import NotingApp, World, asgi, call, legacy, modern, others_have_run
 
 
 def limited(world: World, **settings: Any) -> Guard:
@@ -298,3 +299,55 @@ async def test_a_caller_that_goes_on_after_its_refusal_leaves_a_bounded_number_o
     (counted,) = [event for event in world.events.events if "unrecorded" in event.detail]
     assert (counted.subject, counted.client_id, counted.detail) == ("alice", "desk", {"unrecorded": 199})
     assert world.events.events[-1].subject == "bob"
+
+
+async def test_no_caller_has_its_answers_compressed_and_so_charged_for_less(world: World) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        body = b'{"jsonrpc":"2.0","id":1,"result":{"tools":[],"said":"%s"}}' % (b"word " * 2000)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": body})
+
+    guard = world.guard(GZipMiddleware(app), limiter=Limiter(LimitSettings(tokens_per_hour=1000)))
+    client = world.client(guard)
+    client.headers["accept-encoding"] = "gzip"
+    assert (await client.post("/mcp", **call())).status_code == 200
+    assert error(await client.post("/mcp", **legacy("tools/list")))["data"]["budget"] == "tokens"
+    other = world.client(guard, world.mint(subject="bob"))
+    assert (await other.post("/mcp", **legacy("tools/list"))).json()["result"]["tools"] == []
+
+
+@pytest.mark.parametrize("denied", [call("forbidden"), call("nothing"), {"json": []}, legacy("tasks/list")])
+async def test_a_flood_of_denied_calls_leaves_a_bounded_number_of_events(world: World, denied: dict[str, Any]) -> None:
+    guard = limited(world, requests_per_minute=5)
+    client = world.client(guard)
+    for _ in range(5):
+        assert (await client.post("/mcp", **denied)).status_code in {400, 403}
+    for _ in range(50):
+        assert error(await client.post("/mcp", **denied))["data"]["budget"] == "refused"
+    assert len(world.events.events) == 6
+    assert (await client.post("/mcp", **call())).status_code == 200
+    assert (await world.client(guard, world.mint(subject="bob")).post("/mcp", **denied)).status_code in {400, 403}
+
+
+async def test_a_caller_has_so_many_bodies_at_once_that_are_still_on_their_way(world: World) -> None:
+    guard = limited(world, concurrent_calls=2)
+    bearer = {name: f"Bearer {world.mint(subject=name)}".encode() for name in ("alice", "bob")}
+
+    async def half_a_body(name: str) -> list[Message]:
+        headers = [
+            (b"host", b"localhost:8000"),
+            (b"content-type", b"application/json"),
+            (b"authorization", bearer[name]),
+        ]
+        scope = {"type": "http", "method": "POST", "path": "/mcp", "headers": headers}
+        return await asgi(guard, scope, [{"type": "http.request", "body": b"{", "more_body": True}])
+
+    await world.client(guard).post("/mcp", **call())  # so that the keys are there
+    async with anyio.create_task_group() as tasks:
+        for name in ("alice", "alice", "bob"):
+            tasks.start_soon(half_a_body, name)
+        await others_have_run()
+        with anyio.fail_after(10):
+            assert (await half_a_body("alice"))[0]["status"] == 429
+        tasks.cancel_scope.cancel()
+    assert (await world.client(guard).post("/mcp", **call())).status_code == 200

@@ -166,6 +166,12 @@ ARGUED = Policy(tools={"t": needs("a", arguments={"region": {"eu", "uk"}, "amoun
 BAD_AMOUNTS: list[Any] = [-1, 100.01, 10**40, "1", True, None, [1], {}, ""]
 
 
+def test_a_bound_may_be_a_number_that_no_float_holds() -> None:
+    huge = 10**400
+    assert at_most(huge).holds(huge)
+    assert not at_most(huge).holds(huge + 1)
+
+
 @pytest.mark.parametrize("amount", [0, 1, 99.5, 100, 1e2])
 def test_arguments_within_the_conditions_are_let_through(amount: float) -> None:
     assert call(ARGUED, token("a"), region="eu", amount=amount, note="free") is None

@@ -212,3 +212,11 @@ async def test_many_addresses_leave_nothing_behind_when_their_time_is_over(
     world.clock.now += 61
     await client(world, guard, "203.0.113.99").post("/mcp", **call())
     assert len(held) == 0
+
+
+async def test_a_store_that_is_down_is_not_an_address_over_its_budget(world: World) -> None:
+    """Else a moment without Redis would keep everybody who has yet to sign in waiting for a minute."""
+    settings = LimitSettings(redis_url="redis://127.0.0.1:1/0", on_store_failure="refuse")
+    guard = world.guard(limiter=Limiter(settings))
+    assert (await world.client(guard, token=None).post("/mcp", **call())).status_code == 401
+    assert (await world.client(guard).post("/mcp", **call())).status_code == 429

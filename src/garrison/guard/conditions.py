@@ -55,7 +55,7 @@ class Bounds:
 
     def __post_init__(self) -> None:
         given = [bound for bound in (self.at_least, self.at_most) if bound is not None]
-        if not given or not all(_is_number(bound) and math.isfinite(bound) for bound in given):
+        if not given or not all(_is_number(bound) and -math.inf < bound < math.inf for bound in given):
             raise UsageError("An argument's bounds are finite numbers: at_least, at_most, or both.")
         if given[0] > given[-1]:
             raise UsageError("No number is within an argument's bounds.", "at_least must not be above at_most.")

@@ -1,11 +1,11 @@
 """What the guard will not start with: each check passes or raises `UsageError`."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from urllib.parse import urlsplit
 
 from garrison.base.addresses import is_loopback_host
-from garrison.base.errors import UsageError
+from garrison.base.errors import UsageError, did_you_mean
 from garrison.content.schema import ToolSchemas
 from garrison.guard.issuers import Introspection, Issuer
 from garrison.guard.policy import Policy
@@ -108,6 +108,15 @@ def check_policy(policy: Policy, schemas: ToolSchemas, issuers: Sequence[str]) -
         raise UsageError(
             "The policy names subjects or clients, and the guard believes several issuers.",
             "Say whose they are with the rule's `issuers`: each issuer has its own alice (RFC 9068, section 5).",
+        )
+
+
+def check_tool_limits(tools: Collection[str], policy: Policy) -> None:
+    """A misspelt limit must not mean no limit."""
+    if unknown := sorted(set(tools) - policy.tools.keys()):
+        raise UsageError(
+            f"There are limits for tools that the policy doesn't name: {', '.join(unknown)}.",
+            did_you_mean(unknown[0], policy.tools),
         )
 
 

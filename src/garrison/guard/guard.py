@@ -100,6 +100,7 @@ class Guard:
         configuration.check_resource(resource, insecure_http_off_loopback=insecure_http_off_loopback)
         configuration.check_issuers(issuers)
         configuration.check_policy(policy, schemas, [one.url for one in issuers])
+        configuration.check_tool_limits(limiter.tools, policy)
         configuration.check_secret(secret)
         configuration.check_lists(allowed_hosts=allowed_hosts, allowed_origins=allowed_origins)
         self._app = AuthContextMiddleware(app)
@@ -170,7 +171,8 @@ class Guard:
         call.caller = caller = await self._authenticate(request)
         call.session_id = self._sessions.unbind(request, caller)
         if request.method == "POST":
-            call.message = message = await self._messages.read(request, receive)
+            with self._gate.reading(caller):
+                call.message = message = await self._messages.read(request, receive)
             messages.check_agreement(request, message)
             call.message = message = self._states.unbind(message, caller)
             self._authorizer.check(caller, message, in_session=call.session_id is not None)

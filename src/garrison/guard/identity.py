@@ -15,7 +15,8 @@ from starlette.authentication import AuthCredentials
 from garrison.guard.types import CORRELATION_ID, SESSION_ID, Call, Caller, Scope
 
 _CORRELATION_ID, _SESSION_ID = CORRELATION_ID.encode(), SESSION_ID.encode()
-_TAKEN_OUT = frozenset({b"authorization", b"proxy-authorization", _CORRELATION_ID, _SESSION_ID})
+_TAKEN_OUT = frozenset({b"authorization", b"proxy-authorization", b"accept-encoding", _CORRELATION_ID, _SESSION_ID})
+"""An answer is read here (lists) and charged by its text, so the app is not asked to compress it; a proxy may."""
 
 
 class Identity:

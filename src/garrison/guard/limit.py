@@ -1,11 +1,13 @@
 """RFC 6585 §4 and draft-ietf-httpapi-ratelimit-headers: each request is charged to its principal's budgets.
 
-One that was denied is not: its event says what happened. One that failed before it was authenticated is charged to its
-address (strangers.py).
+One that was denied is charged to a budget of such requests instead, so that a flood of them ends. One that failed
+before it was authenticated is charged to its address (strangers.py).
 """
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import ceil
 
 from garrison.base.clock import Clock
@@ -71,6 +73,21 @@ class Gate:
             raise _refusal(admission)
         call.admission = admission
 
+    @contextmanager
+    def reading(self, caller: Caller) -> Iterator[None]:
+        """Holds a place for a body while it is read: until it is whole, nobody knows what else it will be charged to.
+
+        Raises:
+            RateLimited: too many of the caller's are being read.
+        """
+        bodies = self._limiter.bodies
+        if not bodies.take(caller.principal):
+            raise _full(bodies, "bodies")
+        try:
+            yield
+        finally:
+            bodies.give(caller.principal)
+
     def leave(self, call: Call) -> None:
         """Gives back what `admit` took for as long as the call lasts."""
         if call.slots is not None and call.caller is not None:
@@ -100,8 +117,10 @@ class Gate:
             raise Unavailable("Budgets can't be looked up.", reason=str(error), retry_after=RETRY_AFTER) from error
 
     async def answer(self, call: Call, refusal: Refusal) -> Refusal:
-        """`refusal`, or that of an address from which too many of its kind have come; and whether it is recorded."""
+        """`refusal`, or that of a caller or an address that had too many of its kind; and whether it is recorded."""
         if call.caller is not None:
+            if call.admission is None and not isinstance(refusal, RateLimited):
+                refusal = await self._charge_refused(call.caller, refusal)
             if isinstance(refusal, RateLimited):
                 refusal.recorded = await self._is_first(call.caller)
             return refusal
@@ -116,8 +135,17 @@ class Gate:
         refusal.recorded = self._quiet.may_record()
         return refusal
 
+    async def _charge_refused(self, caller: Caller, refusal: Refusal) -> Refusal:
+        """`refusal`, which no other budget bears, or that of a caller who had too many of them."""
+        try:
+            admission = await self._limiter.admit_refused(caller.principal)
+        except EventStoreError:
+            _log.exception("an outage of the limits' store could not be recorded")
+            return refusal
+        return refusal if admission.allowed else _refusal(admission)
+
     async def _is_first(self, caller: Caller) -> bool:
-        """Whether it was not refused for a budget in the last minute; other refusals of callers are all recorded."""
+        """Whether it was not refused for a budget in the last minute; others of callers are recorded, within theirs."""
         await self._quiet.report_ended()
         silence = self._quiet.of("caller", caller.principal)
         if silence is None:
@@ -166,6 +194,7 @@ _NAMES = {
     "client": "requests of this client",
     "address": "requests from this address",
     "documents": "requests from this address",
+    "refused": "requests that may be refused",
 }
 
 

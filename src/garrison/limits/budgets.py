@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from garrison.limits.windows import RequestWindow, TokenWindow, whole_seconds
 
-BudgetName: TypeAlias = Literal["requests", "tokens", "tool", "client", "address", "documents"]
+BudgetName: TypeAlias = Literal["requests", "tokens", "tool", "client", "address", "documents", "refused"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -33,7 +33,9 @@ class Limiter:
 
     Attributes:
         requests, tokens, strangers: the budgets of every principal, and of every address of strangers.
+        tools: the names of those tools that have a budget of their own.
         calls, streams: what a principal has going in this process.
+        bodies: what of a principal is still being read; as many as calls.
         count: AI tokens of a text, by `settings.token_counter`.
 
     Raises:
@@ -51,16 +53,27 @@ class Limiter:
         self.requests = Budget("requests", settings.requests_per_minute, MINUTE)
         self.tokens = Budget("tokens", settings.tokens_per_hour, HOUR, counted=True)
         self._tools = {name: Budget("tool", limit, MINUTE, of=name) for name, limit in settings.tools.items()}
+        self.tools = frozenset(settings.tools)
         limit = settings.client_requests_per_minute
         self._client = Budget("client", limit, MINUTE) if limit else None
         self.strangers = Budget("address", settings.stranger_requests_per_minute, MINUTE)
         self._documents = Budget("documents", settings.stranger_requests_per_minute, MINUTE)
+        self._refused = Budget("refused", settings.requests_per_minute, MINUTE)
         self.calls = Slots(settings.concurrent_calls)
         self.streams = Slots(settings.open_streams)
+        self.bodies = Slots(settings.concurrent_calls)
         self.count = COUNTERS[settings.token_counter]
         clients = [self._client] if self._client else []
         self._local = MemoryBudgets(
-            [self.requests, self.tokens, *self._tools.values(), *clients, self.strangers, self._documents]
+            [
+                self.requests,
+                self.tokens,
+                *self._tools.values(),
+                *clients,
+                self.strangers,
+                self._documents,
+                self._refused,
+            ]
         )
         url = settings.redis_url
         self._shared = SharedBudgets(url, clock, on_failure) if url else None
@@ -83,7 +96,11 @@ class Limiter:
 
     async def admit_stranger(self, address: str, *, documents: bool = False) -> Admission:
         """Charge `address` one request that nobody vouches for; one for the public `documents` has its own budget."""
-        return await self._admit([(self._documents if documents else self.strangers, address, 1)])
+        return await self._admit([(self._documents if documents else self.strangers, address, 1)], is_call=False)
+
+    async def admit_refused(self, principal: str) -> Admission:
+        """Charge `principal` one request that was refused before `admit` could charge it."""
+        return await self._admit([(self._refused, principal, 1)], is_call=False)
 
     async def settle(self, principal: str, tokens: int) -> None:
         """Charge what the act cost beyond what `admit` charged; a budget that can't bear it goes to zero.
@@ -103,13 +120,14 @@ class Limiter:
         if self._shared is not None:
             await self._shared.aclose()
 
-    async def _admit(self, charges: Sequence[Charge]) -> Admission:
+    async def _admit(self, charges: Sequence[Charge], *, is_call: bool = True) -> Admission:
+        """What is no call reaches no tool: where calls are refused for an outage, it is counted here."""
         if self._shared is None:
             return self._local.admit(charges)
         try:
             return await self._shared.run(lambda budgets: budgets.admit(charges))
         except StoreDownError as down:
-            if self._settings.on_store_failure == "refuse":
+            if is_call and self._settings.on_store_failure == "refuse":
                 budget = charges[0][0]
                 return Admission(False, budget.name, budget.limit, 0, down.retry_in, whole_seconds(down.retry_in))
         return self._local.admit(charges)

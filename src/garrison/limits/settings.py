@@ -16,7 +16,7 @@ class LimitSettings:
     """The budgets. A principal is one user of one client of one issuer. None is no limit.
 
     Attributes:
-        requests_per_minute: requests of a principal admitted in any 60 seconds.
+        requests_per_minute: requests of a principal admitted in any 60 seconds; as many again may be denied.
         tokens_per_hour: AI tokens of a principal admitted in an hour, by a sliding window counter.
         tools: calls of a tool in any 60 seconds, per principal, by the tool's name.
         client_requests_per_minute: requests of a client in any 60 seconds, all of its users together.
