@@ -37,12 +37,17 @@ def run(args: argparse.Namespace) -> int:
     if args.part == "serve":
         return _serve(args)
     for ending in (signal.SIGTERM, signal.SIGHUP):  # or else the folder, with its keys, would stay
-        signal.signal(ending, signal.default_int_handler)
+        signal.signal(ending, _as_interrupt)
     folder = Path(tempfile.mkdtemp(prefix="garrison-demo-"))
     try:
         return run_async(_walk(args, folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _as_interrupt(_number: int, _frame: object) -> None:
+    """Ends like Ctrl-C, by cancelling: an exception raised just anywhere could end in code that drops it."""
+    signal.raise_signal(signal.SIGINT)
 
 
 async def _walk(args: argparse.Namespace, folder: Path) -> int:
