@@ -2,6 +2,7 @@
 
 import unicodedata
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -134,3 +135,13 @@ def test_what_was_refused_is_a_warning_and_what_was_stolen_an_error() -> None:
 def test_no_two_events_or_requests_share_an_id() -> None:
     assert len({new_correlation_id() for _ in range(100)}) == 100
     assert len({Event(kind=Kind.CALL_ALLOWED, correlation_id="c").id for _ in range(100)}) == 100
+
+
+@pytest.mark.parametrize("text", [*FORGERIES.values(), "x" * 513], ids=[*FORGERIES.keys(), "too long"])
+@pytest.mark.parametrize("name", ["correlation_id", "subject", "client_id", "address", "target", "reason", "detail"])
+async def test_an_event_that_has_a_time_is_cleaned_all_the_same(name: str, text: str) -> None:
+    given: dict[str, Any] = {"correlation_id": "c", name: {"key": text} if name == "detail" else text}
+    sink = Memory()
+    await emit(sink, Event(kind=Kind.CALL_DENIED, time=1.0, **given))
+    (stored,) = sink.events
+    assert text not in (getattr(stored, name), *stored.detail.values())
