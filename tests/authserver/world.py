@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
+import pytest
 from starlette.applications import Starlette
 
 from garrison.authserver import admin
@@ -30,6 +31,10 @@ START = 1_800_000_000.0
 
 Make = Callable[..., Awaitable["World"]]
 """Makes a server with other settings."""
+
+
+SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For tests of what no database has a say in: they run once."""
 
 
 class Recorder:
