@@ -162,7 +162,9 @@ class Page:
         """All of the page, as wide as it looks now."""
         size = (await self.command("Page.getLayoutMetrics"))["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
-        shot = await self.command("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)
+        shot = await self.command(
+            "Page.captureScreenshot", clip=clip, captureBeyondViewport=True, optimizeForSpeed=True
+        )
         file.write_bytes(base64.b64decode(shot["data"]))
 
     async def plug_in_authenticator(self) -> None:

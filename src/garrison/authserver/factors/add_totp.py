@@ -99,4 +99,4 @@ def _qr(uri: str) -> str:
     """An SVG element; segno is imported here because it costs a tenth of a second that most processes never need."""
     import segno  # noqa: PLC0415
 
-    return segno.make(uri, error="m", micro=False).svg_inline(border=4, omitsize=True, light="#fff", svgclass="qr")
+    return segno.make(uri, error="m", micro=False).svg_inline(border=4, omitsize=True, light="#fff", svgclass=None)
