@@ -202,6 +202,7 @@ class Chromium:
         attached = await self.connection.command("Target.attachToTarget", targetId=target["targetId"], flatten=True)
         page = Page(self.connection, attached["sessionId"])
         await page.command("Page.enable")
+        await page.command("Emulation.setFocusEmulationEnabled", enabled=True)  # passkeys want a page that is in front
         try:
             yield page
         finally:

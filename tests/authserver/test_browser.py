@@ -1,7 +1,7 @@
 """Real Chromium walks every page over TLS: sign-in, consent, refusal, taking back, codes by an app, passkeys.
 
-A picture of each page, at the widths of a phone, light and dark, and of a desktop, is left in artefacts/pages/ to be looked
-at; and axe-core judges each of them as a screen reader's user would.
+A picture of each page, at the widths of a phone, light and dark, and of a desktop, is left in artefacts/pages/ to be
+looked at; and axe-core judges each of them as a screen reader's user would.
 """
 
 import base64
@@ -326,6 +326,7 @@ async def test_a_person_adds_a_passkey_and_signs_in_with_it_alone(town: Town, pa
     await page.enter()
     await page.shows("How you sign in")
     await page.press("Sign out")
+    await page.shows("You are signed out")
     await page.open(f"{town.issuer}/passkey")
     await page.until("document.querySelector('[role=alert]')")
     await look(page, "passkey-refused")

@@ -43,7 +43,7 @@ def user_handle(settings: AuthServerSettings, username: str) -> str:
 
 
 def creation_options(settings: AuthServerSettings, username: str, challenge: str, existing: Sequence[Passkey]) -> str:
-    """What navigator.credentials.create() is asked for, in JSON: a passkey that finds and verifies its user by itself."""
+    """What navigator.credentials.create() is asked for, in JSON: a passkey that finds its user, and verifies them."""
     from webauthn import generate_registration_options  # noqa: PLC0415
     from webauthn.helpers import options_to_json, structs  # noqa: PLC0415
 
