@@ -176,7 +176,7 @@ async def test_nobody_waits_for_the_database_while_an_event_becomes_durable(
         await stored.wait()
 
     monkeypatch.setattr(world.events, "write", write_slowly)
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         async with asyncio.TaskGroup() as group:
             redemption = group.create_task(world.token(client, form))
             await writing.wait()
