@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
+import pytest
 from starlette.applications import Starlette
 
 from garrison.authserver import admin
@@ -27,6 +28,12 @@ SCOPES = frozenset({"customer:read", "ticket:create", "security:read"})
 CHEAP = PasswordCost(time=1, memory_kib=64, parallelism=1)
 PASSWORD = "correct horse battery"
 START = 1_800_000_000.0
+
+ON_EVERY_ENGINE = pytest.mark.parametrize(
+    "database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgresql"))], indirect=True
+)
+"""For what two engines could do differently: atomicity, concurrency, migrations, faults, every verb of the store, and
+one whole flow of every grant. All other tests run on SQLite alone."""
 
 Make = Callable[..., Awaitable["World"]]
 """Makes a server with other settings."""
