@@ -7,6 +7,7 @@ import pytest
 from garrison.clients.adapters import ADAPTERS, load
 from garrison.clients.answer import Call
 from garrison.clients.errors import ModelFailed, TooManyTurns
+from garrison.clients.question import Options
 from garrison.clients.session import connect
 from tests.clients.puppet import Puppet
 from tests.clients.world import McpGate, World, serving
@@ -138,6 +139,34 @@ async def test_the_text_is_told_as_it_comes_and_adds_up_to_the_answer(world: Wor
     assert "abc123@example.com" in answer.text
     assert "".join(pieces) == answer.text
     assert len(pieces) > 3 or name == "dspy"  # which writes its answer in one piece
+
+
+@each_adapter
+async def test_a_question_of_a_conversation_is_understood_by_those_before_it(world: World, name: str) -> None:
+    run, history = load(name).run, list[object]()
+    known: Options = {"base_url": world.model, "api_key": "any"}
+    value = "Calculate their account value with purchases of $7"
+    async with connect(world.url, **world.client) as session:
+        await run(session, "Get information about customer ABC123", history=history, **known)
+        before = list(history)
+        with pytest.raises(ModelFailed):
+            await run(session, "And about customer XYZ789?", model="scripted-500", history=history, **known)
+        assert history == before  # as if it had not been asked
+        answer = await run(session, value, history=history, **known)
+        fresh = await run(session, value, **known)
+    assert [(call.name, dict(call.arguments)) for call in answer.calls] == [
+        ("calculate_account_value", {"customer_id": "ABC123", "amounts": [7]})
+    ]
+    assert answer.text in str(history[-1])
+    assert len(history) > len(before)
+    assert fresh.calls == ()
+
+
+@each_adapter
+async def test_an_option_that_no_adapter_has_is_refused(world: World, name: str) -> None:
+    async with connect(world.url, **world.client) as session:
+        with pytest.raises(TypeError, match="max_turn"):
+            await load(name).run(session, "x", max_turn=1)  # type: ignore[call-arg]
 
 
 @each_adapter
