@@ -5,7 +5,7 @@ import json
 import pytest
 
 from garrison.clients.adapters import ADAPTERS, load
-from garrison.clients.answer import Call
+from garrison.clients.answer import Answer, Call
 from garrison.clients.errors import ModelFailed, TooManyTurns
 from garrison.clients.question import Options
 from garrison.clients.session import connect
@@ -143,17 +143,20 @@ async def test_the_text_is_told_as_it_comes_and_adds_up_to_the_answer(world: Wor
 
 @each_adapter
 async def test_a_question_of_a_conversation_is_understood_by_those_before_it(world: World, name: str) -> None:
-    run, history = load(name).run, list[object]()
-    known: Options = {"base_url": world.model, "api_key": "any"}
+    history: list[object] = []
     value = "Calculate their account value with purchases of $7"
+
+    async def ask(question: str, kept: list[object] | None, model: str = "scripted") -> Answer:
+        known: Options = {"base_url": world.model, "api_key": "any", "model": model, "history": kept}
+        return await load(name).run(session, question, **known)
+
     async with connect(world.url, **world.client) as session:
-        await run(session, "Get information about customer ABC123", history=history, **known)
+        await ask("Get information about customer ABC123", history)
         before = list(history)
         with pytest.raises(ModelFailed):
-            await run(session, "And about customer XYZ789?", model="scripted-500", history=history, **known)
+            await ask("And about customer XYZ789?", history, "scripted-500")
         assert history == before  # as if it had not been asked
-        answer = await run(session, value, history=history, **known)
-        fresh = await run(session, value, **known)
+        answer, fresh = await ask(value, history), await ask(value, None)
     assert [(call.name, dict(call.arguments)) for call in answer.calls] == [
         ("calculate_account_value", {"customer_id": "ABC123", "amounts": [7]})
     ]
