@@ -19,6 +19,8 @@ PROGRAMS = {
     "postgresql": "initdb",
     "openssl": "openssl",
     "chromium": "chromium",
+    "gnome-keyring": "gnome-keyring-daemon",
+    "dbus-daemon": "dbus-run-session",
 }
 NPM = {"conformance", "inspector", "mcp-remote"}
 NPM_PROGRAMS = Path(__file__).parent / "foreign/node_modules/.bin"
