@@ -19,6 +19,8 @@ PROGRAMS = {
     "postgresql": "initdb",
     "openssl": "openssl",
     "chromium": "chromium",
+    "gnome-keyring": "gnome-keyring-daemon",
+    "dbus-daemon": "dbus-run-session",
 }
 NPM = {"conformance": ".bin/conformance", "inspector": ".bin/inspector", "mcp-remote": ".bin/mcp-remote"}
 NPM |= {"oauth4webapi": "oauth4webapi"}  # a library

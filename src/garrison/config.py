@@ -144,6 +144,8 @@ class ClientSettings:
     debug_tls: bool
     logins: Path
     use_keyring: bool
+    issuer_shape: str | None = None
+    token_audience: str | None = None
 
 
 @dataclass(frozen=True)
@@ -209,6 +211,8 @@ def client_settings(environ: Mapping[str, str]) -> ClientSettings:
         debug_tls=environ.get("DEBUG_SSL", "").lower() in {"1", "true", "yes"},
         logins=_logins(environ),
         use_keyring=_switch(environ, "GARRISON_KEYRING", default=True),
+        issuer_shape=environ.get("OAUTH_ISSUER_SHAPE") or None,
+        token_audience=environ.get("OAUTH_TOKEN_AUDIENCE") or None,
     )
 
 
