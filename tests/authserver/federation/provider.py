@@ -58,6 +58,7 @@ class Provider:
     checks_pkce: bool = True
     codes: dict[str, tuple[str, dict[str, str]]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    methods: list[str] = field(default_factory=list)
 
     def authorize(self, query: dict[str, str], subject: str = "alice-sub") -> dict[str, str]:
         """A person signs in as `subject`: what the browser comes back with."""
@@ -102,12 +103,12 @@ class Provider:
 
     async def _token(self, request: Request) -> Response:
         form = dict(parse_qsl((await request.body()).decode(), keep_blank_values=True))
-        scheme, _, credentials = request.headers["authorization"].partition(" ")
-        pair = tuple(map(unquote_plus, b64decode(credentials).decode().split(":")))
+        method, pair = _credentials(request, form)
+        self.methods.append(method)
         subject, query = self.codes.pop(form["code"], ("", {}))
         proved = query.get("code_challenge") == pkce.challenge_s256(form["code_verifier"]) or not self.checks_pkce
         same = query.get("redirect_uri") == form["redirect_uri"] and query.get("client_id") == CLIENT_ID
-        if scheme != "Basic" or pair != (CLIENT_ID, CLIENT_SECRET):
+        if pair != (CLIENT_ID, CLIENT_SECRET):
             return JSONResponse({"error": "invalid_client"}, 401)
         if not subject or not proved or not same:
             return JSONResponse({"error": "invalid_grant", "error_description": "the secret is s3cret"}, 400)
@@ -137,6 +138,14 @@ class Provider:
     async def _me(self, request: Request) -> Response:
         subject = request.headers["authorization"].removeprefix("Bearer at.")
         return JSONResponse({"sub": subject, **self.claims[subject], **self.userinfo})
+
+
+def _credentials(request: Request, form: dict[str, str]) -> tuple[str, tuple[str, ...]]:
+    """How the client proves itself, and its id and secret; both ways at once are none."""
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    if scheme == "Basic" and "client_secret" not in form:
+        return "client_secret_basic", tuple(map(unquote_plus, b64decode(credentials).decode().split(":")))
+    return "client_secret_post", (form.get("client_id", ""), form.get("client_secret", ""))
 
 
 @dataclass
