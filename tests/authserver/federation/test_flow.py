@@ -18,6 +18,7 @@ from tests.authserver.federation.provider import (
     query_of_address,
     question,
     returned,
+    settings,
     signed_in,
 )
 from tests.authserver.world import CALLBACK, PASSWORD, RESOURCE, Forms, query_of
@@ -280,13 +281,11 @@ async def test_without_a_provider_its_users_have_nothing(town: Federation) -> No
 
 
 async def test_an_external_user_has_no_password_that_could_be_guessed_or_set(town: Federation) -> None:
-    provider = town.world.settings.identity_provider
-    assert provider
     client = await town.world.client()
     async with town.world.browser() as browser:
         await signed_in(town, browser, client)
     (username,) = [user.username for user in await admin.list_users(town.world.store)]
-    both = await town.world.another_app(identity_provider=type(provider)(**{**vars(provider), "local_users": True}))
+    both = await town.world.another_app(identity_provider=settings(town.provider.issuer, local_users=True))
     async with town.world.browser(both) as browser:
         page = await browser.get("/login")
         assert "/login/provider" in Links(page.text).links

@@ -116,6 +116,8 @@ class IdentityProvider:
 
 def _check_scope(where: str, scopes: frozenset[str]) -> None:
     try:
-        scope_rfc6749.parse(scope_rfc6749.render(scopes))
+        parsed = scope_rfc6749.parse(scope_rfc6749.render(scopes))
     except InvalidScope as error:
         raise UsageError(f"identity_provider.{where}: {error.description}") from error
+    if parsed != scopes:
+        raise UsageError(f"identity_provider.{where}: one scope has a space in it")
