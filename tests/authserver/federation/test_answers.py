@@ -284,3 +284,17 @@ async def test_we_prove_who_we_are_in_the_way_that_the_provider_names(town: Fede
             browser.cookies.clear()
             assert (await signed_in(town, browser, client)).status_code == 303, methods
     assert town.provider.methods == ["client_secret_basic", "client_secret_post", "client_secret_basic"]
+
+
+async def test_the_fetcher_that_the_server_makes_itself_goes_into_no_private_network_unless_told(
+    town: Federation,
+) -> None:
+    inside = "https://10.1.2.3"
+    assert settings(inside, private_addresses=True).may_be_private
+    assert settings("http://localhost:1").may_be_private
+    client = await town.world.client()
+    strict = await town.world.another_app(identity_provider=settings(inside), provider_fetcher=None)
+    async with town.world.browser(strict) as browser:
+        response = await answered(browser, await question(town.world, browser, client))
+    assert response.status_code == 503
+    assert "special-use" in reasons(town)[-1]
