@@ -23,7 +23,7 @@ PROGRAMS = {
     "dbus-daemon": "dbus-run-session",
 }
 NPM = {"conformance": ".bin/conformance", "inspector": ".bin/inspector", "mcp-remote": ".bin/mcp-remote"}
-NPM |= {"oauth4webapi": "oauth4webapi"}  # a library
+NPM |= {"oauth4webapi": "oauth4webapi", "oidc-provider": "oidc-provider"}  # libraries
 NPM_PACKAGES = Path(__file__).parent / "foreign/node_modules"
 # Debian keeps the programs of each version of PostgreSQL in a folder of its own.
 SEARCH_PATH = os.pathsep.join(

@@ -12,19 +12,27 @@ from garrison.authserver.stores.clients import find_client
 from garrison.authserver.stores.sessions import save_session
 from garrison.authserver.stores.users import find_user
 from garrison.base.events import Kind
+from garrison.oauth.errors import AccessDenied
 
 _WRONG = "The username or the password is wrong."
 _TOO_MANY = "Too many attempts. Wait a moment, then try again."
 
 
 async def endpoint(exchange: Exchange) -> Response:
+    if not exchange.settings.local_users and exchange.request.method == "POST":
+        raise AccessDenied("Nobody has a password here. Go back and sign in at the identity provider.")
     return await (_sign_in(exchange) if exchange.request.method == "POST" else _ask(exchange))
 
 
 async def _ask(exchange: Exchange) -> Response:
-    sealed = forms.parse(exchange.request.scope["query_string"]).get("request", "")
+    query = forms.parse(exchange.request.scope["query_string"])
+    sealed = query.get("request", "")
     if await cookies.session(exchange):
         return _onward(exchange, sealed)
+    if not exchange.settings.local_users:
+        return to_page(
+            exchange, "/login/provider", **{name: query[name] for name in ("request", "again") if name in query}
+        )
     return await _page(exchange, sealed)
 
 
@@ -59,8 +67,8 @@ def _onward(exchange: Exchange, sealed: str) -> Response:
 
 async def _password_is_right(exchange: Exchange, found: tuple[User, str] | None, password: str) -> bool:
     """An unknown or disabled user costs the same time and gets the same answer as a wrong password."""
-    right = await exchange.server.passwords.verify(password, found[1] if found else None)
-    return bool(found and right and not found[0].disabled)
+    right = await exchange.server.passwords.verify(password, (found[1] or None) if found else None)
+    return bool(found and right and not found[0].disabled and not found[0].external)
 
 
 async def _signed_in(exchange: Exchange, username: str, sealed: str) -> Response:
@@ -100,6 +108,7 @@ async def _page(
         client=found[0].name if found else "",
         username=username,
         request=sealed,
+        provider=exchange.settings.identity_provider.label if exchange.settings.identity_provider else "",
         csrf=cookies.form_token(exchange, browser, "login", sealed),
         error=error,
     )
