@@ -87,10 +87,20 @@ async def by_address(exchange: Exchange, what: str, free: int) -> AsyncIterator[
     if not exchange.address:
         yield costs
         return
-    key = seal.mac(exchange.settings.secret, f"back-off by address: {what}", stranger_unit(exchange.address))
+    key = _key_of(exchange, what)
     wait = await charge_attempt(exchange.store, {key: partial(pause, free)}, now=exchange.now, memory=MEMORY)
     if wait > 0:
         raise TooManyAttempts(wait)
     yield costs
     if costs.forgiven:
         await forgive_attempt(exchange.store, reduced=key)
+
+
+async def forgive_address(exchange: Exchange, what: str) -> None:
+    """One block of `by_address` costs nothing after all: what it began has ended well."""
+    if exchange.address:
+        await forgive_attempt(exchange.store, reduced=_key_of(exchange, what))
+
+
+def _key_of(exchange: Exchange, what: str) -> str:
+    return seal.mac(exchange.settings.secret, f"back-off by address: {what}", stranger_unit(exchange.address))

@@ -5,26 +5,34 @@ from math import ceil
 from starlette.responses import Response
 
 from garrison.authserver import authorization_response, backoff, cookies, forms, pages, seal, session_start
-from garrison.authserver.authorization_response import AuthorizationRequest
+from garrison.authserver.authorization_response import AuthorizationRequest, to_page
 from garrison.authserver.context import Exchange
 from garrison.authserver.factors import relying_party, second_factor
 from garrison.authserver.records import User
 from garrison.authserver.stores.clients import find_client
 from garrison.authserver.stores.users import find_user
 from garrison.base.events import Kind
+from garrison.oauth.errors import AccessDenied
 
 _WRONG = "The username or the password is wrong."
 _TOO_MANY = "Too many attempts. Wait a moment, then try again."
 
 
 async def endpoint(exchange: Exchange) -> Response:
+    if not exchange.settings.local_users and exchange.request.method == "POST":
+        raise AccessDenied("Nobody has a password here. Go back and sign in at the identity provider.")
     return await (_sign_in(exchange) if exchange.request.method == "POST" else _ask(exchange))
 
 
 async def _ask(exchange: Exchange) -> Response:
-    sealed = forms.parse(exchange.request.scope["query_string"]).get("request", "")
+    query = forms.parse(exchange.request.scope["query_string"])
+    sealed = query.get("request", "")
     if await cookies.session(exchange):
         return session_start.onward(exchange, sealed)
+    if not exchange.settings.local_users:
+        return to_page(
+            exchange, "/login/provider", **{name: query[name] for name in ("request", "again") if name in query}
+        )
     return await _page(exchange, sealed)
 
 
@@ -56,8 +64,8 @@ def _request(exchange: Exchange, sealed: str) -> AuthorizationRequest | None:
 
 async def _password_is_right(exchange: Exchange, found: tuple[User, str] | None, password: str) -> bool:
     """An unknown or disabled user costs the same time and gets the same answer as a wrong password."""
-    right = await exchange.server.passwords.verify(password, found[1] if found else None)
-    return bool(found and right and not found[0].disabled)
+    right = await exchange.server.passwords.verify(password, (found[1] or None) if found else None)
+    return bool(found and right and not found[0].disabled and not found[0].external)
 
 
 async def _shown_password(exchange: Exchange, found: tuple[User, str], sealed: str) -> Response:
@@ -90,6 +98,7 @@ async def _page(
         client=found[0].name if found else "",
         username=username,
         request=sealed,
+        provider=exchange.settings.identity_provider.label if exchange.settings.identity_provider else "",
         csrf=cookies.form_token(exchange, browser, "login", sealed),
         error=error,
         passkeys=relying_party.is_possible(exchange.settings),

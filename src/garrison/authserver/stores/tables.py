@@ -39,6 +39,27 @@ users = sa.Table(
     sa.Column("created_at", _TIME, nullable=False),
 )
 
+# Who a user is at the identity provider; such a user has an empty password_hash, which no password has.
+identities = sa.Table(
+    "identities",
+    METADATA,
+    sa.Column("key", _HASH, primary_key=True),
+    sa.Column("issuer", _URL, nullable=False),
+    sa.Column("subject", sa.String(255), nullable=False),
+    sa.Column("username", sa.ForeignKey("users.username", ondelete="CASCADE"), nullable=False, unique=True),
+)
+
+# Browsers that were sent to the identity provider and may come back once.
+departures = sa.Table(
+    "departures",
+    METADATA,
+    sa.Column("key", _HASH, primary_key=True),
+    sa.Column("browser", _HASH, nullable=False),
+    sa.Column("request", sa.Text, nullable=False),
+    sa.Column("agreed", sa.Text, nullable=False),
+    sa.Column("expires_at", _TIME, nullable=False, index=True),
+)
+
 sessions = sa.Table(
     "sessions",
     METADATA,

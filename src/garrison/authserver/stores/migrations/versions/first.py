@@ -38,6 +38,16 @@ def upgrade(op: Operations) -> None:
     )
     op.create_index(op.f("ix_clients_source"), "clients", ["source"], unique=False)
     op.create_table(
+        "departures",
+        sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("browser", sa.String(length=64), nullable=False),
+        sa.Column("request", sa.Text(), nullable=False),
+        sa.Column("agreed", sa.Text(), nullable=False),
+        sa.Column("expires_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("key"),
+    )
+    op.create_index(op.f("ix_departures_expires_at"), "departures", ["expires_at"], unique=False)
+    op.create_table(
         "revoked_tokens",
         sa.Column("jti", sa.String(length=64), nullable=False),
         sa.Column("expires_at", sa.Double(), nullable=False),
@@ -97,6 +107,16 @@ def upgrade(op: Operations) -> None:
     op.create_index(op.f("ix_families_expires_at"), "families", ["expires_at"], unique=False)
     op.create_index(op.f("ix_families_session"), "families", ["session"], unique=False)
     op.create_index(op.f("ix_families_username"), "families", ["username"], unique=False)
+    op.create_table(
+        "identities",
+        sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("issuer", sa.String(length=2048), nullable=False),
+        sa.Column("subject", sa.String(length=255), nullable=False),
+        sa.Column("username", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(["username"], ["users.username"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("key"),
+        sa.UniqueConstraint("username"),
+    )
     op.create_table(
         "passkeys",
         sa.Column("credential_id", sa.String(length=1364), nullable=False),
