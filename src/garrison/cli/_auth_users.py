@@ -56,10 +56,12 @@ async def _list(args: argparse.Namespace) -> None:
 
 
 async def _show(args: argparse.Namespace) -> None:
-    from garrison.authserver.admin import show_user
+    from garrison.authserver.admin import show_identity, show_user
 
     async with opened(args) as (store, _):
         shown = _user(await show_user(store, args.name))
+        if identity := await show_identity(store, args.name):
+            shown |= dict(zip(("issuer", "subject"), identity, strict=True))
     if args.json:
         print_json(shown)
     else:

@@ -199,7 +199,7 @@ async def test_a_person_signs_in_to_their_own_page_too(town: Federation) -> None
         assert "Support desk" in (await browser.get("/account/grants")).text
 
 
-async def test_18_an_error_for_a_client_that_nobody_vouches_for_waits_for_the_sign_in(town: Federation) -> None:
+async def test_an_error_for_a_client_that_nobody_vouches_for_waits_for_the_sign_in(town: Federation) -> None:
     client = await town.world.client(public=True)
     async with town.world.browser() as browser:
         page = await question(town.world, browser, client, code_challenge="short")
