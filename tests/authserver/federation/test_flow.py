@@ -64,6 +64,16 @@ async def test_the_provider_is_asked_as_openid_connect_says(town: Federation) ->
     assert len({asked["code_challenge"], asked["state"], asked["nonce"]}) == 3
 
 
+async def test_the_time_that_was_taken_to_agree_is_not_missing_at_the_provider(town: Federation) -> None:
+    client = await town.world.client()
+    async with town.world.browser() as browser:
+        page = await question(town.world, browser, client)
+        town.world.time += town.world.settings.sign_in_lifetime - 1
+        asked = query_of_address(await answered(browser, page))
+        town.world.time += town.world.settings.sign_in_lifetime - 1
+        assert query_of(await returned(browser, town.provider.authorize(asked)))["code"]
+
+
 async def test_each_departure_has_values_of_its_own(town: Federation) -> None:
     client = await town.world.client()
     async with town.world.browser() as browser:
