@@ -39,6 +39,10 @@ Make = Callable[..., Awaitable["World"]]
 """Makes a server with other settings."""
 
 
+SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For tests of what no database has a say in: they run once."""
+
+
 class Recorder:
     """An event sink that keeps events in memory, and can be told to fail as a full disk would."""
 

@@ -38,6 +38,7 @@ from garrison.authserver import (
 )
 from garrison.authserver.client_keys import ClientKeys
 from garrison.authserver.context import Exchange, Server
+from garrison.authserver.factors import add_passkey, add_totp, confirm, overview, passkey_sign_in, second_factor
 from garrison.authserver.federation import arrival, departure
 from garrison.authserver.federation.provider import Provider
 from garrison.authserver.keys import KeyRing
@@ -76,10 +77,17 @@ class Row:
 ROUTES = (
     Row("/authorize", "GET POST", authorize.endpoint, errors.as_page),
     Row("/login", "GET POST", login.endpoint, errors.as_page),
+    Row(second_factor.PATH, "GET POST", second_factor.endpoint, errors.as_page),
+    Row(passkey_sign_in.PATH, "GET POST", passkey_sign_in.endpoint, errors.as_page),
     Row("/consent", "GET POST", consent.endpoint, errors.as_page),
     Row("/logout", "GET POST", logout.endpoint, errors.as_page),
     Row(account.PATH, "GET POST", account.endpoint, errors.as_page),
+    Row(overview.PATH, "GET POST", overview.endpoint, errors.as_page),
+    Row(confirm.PATH, "GET POST", confirm.endpoint, errors.as_page),
+    Row(add_totp.PATH, "GET POST", add_totp.endpoint, errors.as_page),
+    Row(add_passkey.PATH, "GET POST", add_passkey.endpoint, errors.as_page),
     Row("/style.css", "GET", pages.style),
+    Row("/passkey.js", "GET", pages.passkey_script),
     Row("/token", "POST", token.endpoint, cors=True),
     Row("/revoke", "POST", revoke.endpoint, cors=True),
     Row("/introspect", "POST", introspect.endpoint),

@@ -1,15 +1,15 @@
-"""Sign-in: username and password, with back-off, a form token, and a new session at every success (RFC 9700 §4.7)."""
+"""Sign-in, its first step: username and password, with back-off and a form token."""
 
 from math import ceil
 
 from starlette.responses import Response
 
-from garrison.authserver import account, authorization_response, backoff, cookies, forms, pages, seal
+from garrison.authserver import authorization_response, backoff, cookies, forms, pages, seal, session_start
 from garrison.authserver.authorization_response import AuthorizationRequest, to_page
 from garrison.authserver.context import Exchange
+from garrison.authserver.factors import relying_party, second_factor
 from garrison.authserver.records import User
 from garrison.authserver.stores.clients import find_client
-from garrison.authserver.stores.sessions import save_session
 from garrison.authserver.stores.users import find_user
 from garrison.base.events import Kind
 from garrison.oauth.errors import AccessDenied
@@ -28,7 +28,7 @@ async def _ask(exchange: Exchange) -> Response:
     query = forms.parse(exchange.request.scope["query_string"])
     sealed = query.get("request", "")
     if await cookies.session(exchange):
-        return _onward(exchange, sealed)
+        return session_start.onward(exchange, sealed)
     if not exchange.settings.local_users:
         return to_page(
             exchange, "/login/provider", **{name: query[name] for name in ("request", "again") if name in query}
@@ -50,19 +50,16 @@ async def _sign_in(exchange: Exchange) -> Response:
     if wait > 0:
         await _failed(exchange, username, found, "back-off")
         return await _page(exchange, sealed, username=username, error=_TOO_MANY, status=429, wait=ceil(wait))
-    if not await _password_is_right(exchange, found, form.get("password", "")):
+    right = await _password_is_right(exchange, found, form.get("password", ""))
+    if found is None or not right:
         await _failed(exchange, username, found, "wrong password" if found else "unknown user")
         return await _page(exchange, sealed, username=username, error=_WRONG, status=403)
-    return await _signed_in(exchange, username, sealed)
+    return await _shown_password(exchange, found, sealed)
 
 
 def _request(exchange: Exchange, sealed: str) -> AuthorizationRequest | None:
     """What the user signs in for; None if it is for their own page. Raises `InvalidRequest` if it is too old."""
     return authorization_response.unseal(exchange, sealed) if sealed else None
-
-
-def _onward(exchange: Exchange, sealed: str) -> Response:
-    return to_page(exchange, "/consent", request=sealed) if sealed else to_page(exchange, account.PATH)
 
 
 async def _password_is_right(exchange: Exchange, found: tuple[User, str] | None, password: str) -> bool:
@@ -71,20 +68,13 @@ async def _password_is_right(exchange: Exchange, found: tuple[User, str] | None,
     return bool(found and right and not found[0].disabled and not found[0].external)
 
 
-async def _signed_in(exchange: Exchange, username: str, sealed: str) -> Response:
-    await exchange.record(Kind.LOGIN_SUCCEEDED, subject=username)
-    await backoff.forgive(exchange.store, exchange.settings, username=username, address=exchange.address)
-    value = seal.new_secret()
-    await save_session(
-        exchange.store,
-        seal.hashed(value),
-        username=username,
-        now=exchange.now,
-        expires_at=exchange.now + exchange.settings.session_lifetime,
-    )
-    response = _onward(exchange, sealed)
-    cookies.write(exchange, response, value)
-    return response
+async def _shown_password(exchange: Exchange, found: tuple[User, str], sealed: str) -> Response:
+    """Signed in, unless it takes a second factor."""
+    user, password_hash = found
+    if not await second_factor.is_needed(exchange, user):
+        return await session_start.begin(exchange, user.username, sealed, by="password", counted=backoff.PASSWORDS)
+    await backoff.forgive(exchange.store, exchange.settings, username=user.username, address=exchange.address)
+    return second_factor.ask(exchange, user, password_hash, sealed)
 
 
 async def _failed(exchange: Exchange, username: str, found: tuple[User, str] | None, reason: str) -> None:
@@ -111,6 +101,7 @@ async def _page(
         provider=exchange.settings.identity_provider.label if exchange.settings.identity_provider else "",
         csrf=cookies.form_token(exchange, browser, "login", sealed),
         error=error,
+        passkeys=relying_party.is_possible(exchange.settings),
     )
     cookies.write(exchange, response, browser)
     return response

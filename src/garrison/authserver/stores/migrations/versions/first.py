@@ -118,6 +118,27 @@ def upgrade(op: Operations) -> None:
         sa.UniqueConstraint("username"),
     )
     op.create_table(
+        "passkeys",
+        sa.Column("credential_id", sa.String(length=1364), nullable=False),
+        sa.Column("username", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("public_key", sa.LargeBinary(), nullable=False),
+        sa.Column("sign_count", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("last_used_at", sa.Double(), nullable=True),
+        sa.ForeignKeyConstraint(["username"], ["users.username"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("credential_id"),
+    )
+    op.create_index(op.f("ix_passkeys_username"), "passkeys", ["username"], unique=False)
+    op.create_table(
+        "recovery_codes",
+        sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("username", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(["username"], ["users.username"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("key"),
+    )
+    op.create_index(op.f("ix_recovery_codes_username"), "recovery_codes", ["username"], unique=False)
+    op.create_table(
         "sessions",
         sa.Column("key", sa.String(length=64), nullable=False),
         sa.Column("username", sa.String(length=64), nullable=False),
@@ -128,6 +149,15 @@ def upgrade(op: Operations) -> None:
     )
     op.create_index(op.f("ix_sessions_expires_at"), "sessions", ["expires_at"], unique=False)
     op.create_index(op.f("ix_sessions_username"), "sessions", ["username"], unique=False)
+    op.create_table(
+        "totp",
+        sa.Column("username", sa.String(length=64), nullable=False),
+        sa.Column("sealed", sa.Text(), nullable=False),
+        sa.Column("last_step", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["username"], ["users.username"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("username"),
+    )
     op.create_table(
         "codes",
         sa.Column("key", sa.String(length=64), nullable=False),
