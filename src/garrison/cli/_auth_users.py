@@ -66,11 +66,13 @@ async def _list(args: argparse.Namespace) -> None:
 
 
 async def _show(args: argparse.Namespace) -> None:
-    from garrison.authserver.admin import show_user
+    from garrison.authserver.admin import show_identity, show_user
     from garrison.authserver.admin_factors import show_factors
 
     async with opened(args) as (store, _):
         shown, factors = _user(await show_user(store, args.name)), await show_factors(store, args.name)
+        if identity := await show_identity(store, args.name):
+            shown |= dict(zip(("issuer", "subject"), identity, strict=True))
     if args.json:
         print_json({**shown, "factors": vars(factors)})
     else:
