@@ -22,7 +22,8 @@ def bridged(scene: Scene) -> Client:
         args=["-m", "garrison.cli.main", "bridge", scene.at.resource, "--home", folder],
         env={"GARRISON_KEYRING": "off", "GARRISON_LOGINS": folder},  # a person's own are none of the demo's business
     )
-    return Client(stdio_client(server, _UNSEEN))
+    # The older era is what most such programs speak; the newer one's first question waits ten seconds and no more.
+    return Client(stdio_client(server, _UNSEEN), mode="legacy")
 
 
 async def bridge(scene: Scene) -> str:
