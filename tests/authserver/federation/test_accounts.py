@@ -109,6 +109,7 @@ async def test_who_is_let_in_no_more_loses_what_they_had(town: Federation, claim
     town.provider.claims["alice-sub"] = dict(CLAIMS)
     async with town.world.browser() as browser:
         assert (await signed_in(town, browser, client)).status_code == 303
+    assert (await town.world.refresh(client, tokens["refresh_token"])).status_code == 400, "what has ended has"
 
 
 async def test_a_scope_that_was_taken_away_at_the_provider_is_gone_with_the_next_sign_in(make_world: Make) -> None:

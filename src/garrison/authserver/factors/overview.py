@@ -56,6 +56,7 @@ async def _show(exchange: Exchange, session: Session) -> Response:
         exchange,
         "sign_in_methods.html",
         factors=factors,
+        provider=_provider(exchange, session),
         passkeys=[_row(passkey) for passkey in await passkeys_of(exchange.store, username)],
         passkeys_possible=relying_party.is_possible(exchange.settings),
         since=pages.moment(session.created_at),
@@ -64,6 +65,12 @@ async def _show(exchange: Exchange, session: Session) -> Response:
         done=_DONE.get(forms.parse(exchange.request.scope["query_string"]).get("done", ""), ""),
         **who(exchange, session),
     )
+
+
+def _provider(exchange: Exchange, session: Session) -> str:
+    """Where the user signs in, if not here."""
+    provider = exchange.settings.identity_provider
+    return provider.label if provider and session.user.external else ""
 
 
 def _row(passkey: Passkey) -> dict[str, object]:
