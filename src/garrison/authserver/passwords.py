@@ -27,9 +27,7 @@ class Passwords:
         self._nobody = self._hasher.hash("the password of no user")
 
     async def verify(self, password: str, password_hash: str | None) -> bool:
-        """Whether `password` is the one of `password_hash`; without one, as strangers and the users of an identity
-        provider are, it takes as long and is False.
-        """
+        """Whether `password` is the one of `password_hash`; for who has none here it takes as long and is False."""
         right = await anyio.to_thread.run_sync(
             self._matches, password_hash or self._nobody, _normal(password), limiter=self._turns
         )

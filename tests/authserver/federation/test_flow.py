@@ -318,7 +318,7 @@ async def test_an_external_user_gets_no_way_in_beside_the_provider(town: Federat
         asked = query_of_address(await answered(browser, page))
         await returned(browser, town.provider.authorize(asked))
         methods = (await browser.get("/account/sign-in")).text
-        assert "You sign in there" in methods
+        assert "You sign in at <strong>" in methods
         assert "/account/confirm" not in methods
         for do in ("add-passkey", "add-app"):
             assert (await browser.get("/account/confirm", params={"do": do})).status_code == 403

@@ -76,8 +76,8 @@ async def endpoint(exchange: Exchange) -> Response:
     session = await cookies.session(exchange)
     if session is None:
         return to_page(exchange, "/login")
-    if session.user.external:  # who could sign in without the provider would stay when they left there
-        raise AccessDenied("You sign in at the identity provider. Change how you do that there.")
+    if session.user.external:
+        raise AccessDenied("You sign in at the identity provider, and change there how you do.")
     posted = exchange.request.method == "POST"
     query: bytes = exchange.request.scope["query_string"]
     form = await forms.read_form(exchange.request, exchange.settings.max_form_bytes) if posted else forms.parse(query)

@@ -24,8 +24,8 @@ class RefusedError(Exception):
 
 
 def is_possible(settings: AuthServerSettings) -> bool:
-    """Where users sign in here at all; WebAuthn knows names, not addresses (§5.1.3)."""
-    if not settings.local_users:
+    """For users of ours, and at a name: WebAuthn knows no addresses (§5.1.3)."""
+    if not settings.takes_users(external=False):
         return False
     try:
         ipaddress.ip_address(name(settings))
