@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml requirements/all.txt requirements/uv.txt
 demo: $(STAMP)  ## the whole system in one walk
 	@$(BIN)/garrison demo
 
-services: $(STAMP)  # what tests run that isn't Python: nginx, Redis and PostgreSQL from Debian when root there, and npm's programs
+services: $(STAMP)  # what tests run that isn't Python: nginx, Redis, PostgreSQL and Chromium from Debian when root there, and npm's programs
 	@sh tests/services.sh
 	@sh tests/npm.sh $(BIN)
 

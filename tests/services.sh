@@ -7,6 +7,7 @@ command -v redis-server >/dev/null || missing="$missing redis-server"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing="$missing postgresql"
 command -v gnome-keyring-daemon >/dev/null || missing="$missing gnome-keyring"
 command -v dbus-run-session >/dev/null || missing="$missing dbus-daemon"
+command -v chromium >/dev/null || missing="$missing chromium"
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
   echo "not installed:$missing (as root on Debian: apt-get install$missing)"
