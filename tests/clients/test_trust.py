@@ -81,7 +81,9 @@ async def test_new_keys_of_the_issuer_are_fetched_once_and_then_used(
     assert world.issuer.jwks_requests == 2
 
 
-@pytest.mark.parametrize("address", ["http://169.254.169.254/x", "file:///etc/passwd", "https://169.254.169.254/x"])
+@pytest.mark.parametrize(
+    "address", ["http://169.254.169.254/x", "javascript:alert(1)", "file:///etc/passwd", "https://169.254.169.254/x"]
+)
 async def test_a_challenge_leads_to_no_forbidden_address(world: World, address: str) -> None:
     world.gate.metadata_url = address
     with pytest.raises(AuthorizationFailed, match="resource_metadata"):
@@ -100,7 +102,9 @@ async def test_resource_metadata_leads_to_no_forbidden_address(world: World, add
 
 
 @pytest.mark.parametrize("endpoint", ["token_endpoint", "jwks_uri"])
-@pytest.mark.parametrize("address", ["http://169.254.169.254/t", "file:///etc/passwd", "https://[fe80::1]/t", ""])
+@pytest.mark.parametrize(
+    "address", ["http://169.254.169.254/t", "javascript:alert(1)", "file:///etc/passwd", "https://[fe80::1]/t", ""]
+)
 async def test_server_metadata_leads_to_no_forbidden_address(world: World, endpoint: str, address: str) -> None:
     world.issuer.metadata[endpoint] = address
     with pytest.raises(AuthorizationFailed, match=endpoint):
