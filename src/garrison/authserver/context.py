@@ -9,6 +9,7 @@ from garrison.authserver.client_keys import ClientKeys
 from garrison.authserver.keys import KeyRing
 from garrison.authserver.passwords import Passwords
 from garrison.authserver.settings import AuthServerSettings
+from garrison.authserver.signer import Signer
 from garrison.authserver.stores.store import Store
 from garrison.base.clock import Clock
 from garrison.base.errors import EventStoreError
@@ -30,6 +31,7 @@ class Server:
     fetcher: Fetcher
     client_keys: ClientKeys
     keys: KeyRing
+    signer: Signer
 
 
 @dataclass(frozen=True)

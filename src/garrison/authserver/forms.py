@@ -1,12 +1,11 @@
 """Parameters of a query or a form (RFC 6749 §3.1, §3.2 and appendix B): each at most once, empty ones as if absent."""
 
+import asyncio
 import json
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-import anyio
 from starlette.requests import Request
 
 from garrison.oauth.errors import InvalidRequest
@@ -29,8 +28,9 @@ class Parameters(dict[str, str]):
     """The parameters by name, of a repeated one the last; `repeated` names those that came more than once."""
 
     def __init__(self, pairs: list[tuple[str, str]]) -> None:
-        super().__init__((name, value) for name, value in pairs if value)
-        self.repeated = frozenset(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+        super().__init__(pair for pair in pairs if pair[1])
+        names = [name for name, _ in pairs]
+        self.repeated = frozenset(name for name in names if names.count(name) > 1)  # at most MAX_PARAMETERS
 
     def check_unrepeated(self) -> None:
         """Raises `InvalidRequest` if a parameter came twice: two readers could each take another one for the truth."""
@@ -74,13 +74,14 @@ async def _read(request: Request, media_type: str, max_bytes: int) -> bytes:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != media_type:
         raise InvalidRequest(f"the body must be {media_type}")
     body = bytearray()
-    with anyio.move_on_after(FORM_SECONDS) as patience:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > max_bytes:
-                raise FormTooLarge(f"the body is longer than {max_bytes} bytes")
-    if patience.cancelled_caught:
-        raise FormTooSlow(f"the body took longer than {FORM_SECONDS} seconds")
+    try:
+        async with asyncio.timeout(FORM_SECONDS):  # half the price of anyio's
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > max_bytes:
+                    raise FormTooLarge(f"the body is longer than {max_bytes} bytes")
+    except TimeoutError as error:
+        raise FormTooSlow(f"the body took longer than {FORM_SECONDS} seconds") from error
     return bytes(body)
 
 

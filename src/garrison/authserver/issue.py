@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-import anyio.to_thread
 from starlette.responses import JSONResponse, Response
 
 from garrison.authserver import seal
@@ -86,7 +85,7 @@ async def response(exchange: Exchange, grant: Grant) -> Response:
         grant_id=grant.family,
     )
     body = {
-        "access_token": await anyio.to_thread.run_sync(sign),
+        "access_token": await exchange.server.signer.sign(sign),
         "token_type": "Bearer",
         "expires_in": settings.access_token_lifetime,
         "scope": scope.render(grant.scope),
