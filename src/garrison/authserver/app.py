@@ -6,7 +6,7 @@ becomes a response in errors.py.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
@@ -123,21 +123,10 @@ def _doors(server: Server) -> dict[str, ASGIApp]:
 
 
 def _answer(server: Server, row: Row) -> Callable[[Request], Awaitable[Response]]:
-    peers = Peers(server.settings.trusted_proxies)
+    address = _addresses(server.settings.trusted_proxies)
 
     async def answer(request: Request) -> Response:
-        headers = request.headers
-        exchange = Exchange(
-            server=server,
-            request=request,
-            correlation_id=new_correlation_id(),
-            address=peers.address(
-                request.client.host if request.client else "",
-                headers.getlist("x-forwarded-for"),
-                headers.getlist("forwarded"),
-            ),
-            now=server.clock(),
-        )
+        exchange = Exchange(server, request, new_correlation_id(), address(request), server.clock())
         try:
             return await row.endpoint(exchange)
         except HTTPException:
@@ -146,6 +135,20 @@ def _answer(server: Server, row: Row) -> Callable[[Request], Awaitable[Response]
             return row.error(exchange, errors.as_oauth_error(error, exchange.correlation_id))
 
     return answer
+
+
+def _addresses(trusted_proxies: Sequence[str]) -> Callable[[Request], str]:
+    """What tells a request's peer; headers are looked at only where a proxy may write them."""
+    peers = Peers(trusted_proxies)
+
+    def address(request: Request) -> str:
+        peer = request.client.host if request.client else ""
+        if not trusted_proxies:
+            return peers.address(peer)
+        headers = request.headers
+        return peers.address(peer, headers.getlist("x-forwarded-for"), headers.getlist("forwarded"))
+
+    return address
 
 
 def _lifespan(server: Server) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:

@@ -4,9 +4,10 @@ import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_plus
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive
 
 from garrison.oauth.errors import InvalidRequest
 
@@ -40,11 +41,17 @@ class Parameters(dict[str, str]):
 
 def parse(encoded: bytes) -> Parameters:
     try:
-        text = encoded.decode("ascii")
-        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
+        fields = [field for field in encoded.decode("ascii").split("&", MAX_PARAMETERS) if field]
+        pairs = [(_decoded(name), _decoded(value)) for name, _, value in (field.partition("=") for field in fields)]
     except ValueError as error:
-        raise InvalidRequest("the parameters are not form-encoded UTF-8, or there are too many") from error
+        raise InvalidRequest("the parameters are not form-encoded UTF-8") from error
+    if len(fields) > MAX_PARAMETERS:
+        raise InvalidRequest(f"there are more than {MAX_PARAMETERS} parameters")
     return Parameters(pairs)
+
+
+def _decoded(text: str) -> str:
+    return unquote_plus(text, errors="strict") if "%" in text or "+" in text else text
 
 
 async def read_form(request: Request, max_bytes: int) -> Parameters:
@@ -73,16 +80,24 @@ async def read_json(request: Request, max_bytes: int) -> Any:
 async def _read(request: Request, media_type: str, max_bytes: int) -> bytes:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != media_type:
         raise InvalidRequest(f"the body must be {media_type}")
-    body = bytearray()
     try:
         async with asyncio.timeout(FORM_SECONDS):  # half the price of anyio's
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > max_bytes:
-                    raise FormTooLarge(f"the body is longer than {max_bytes} bytes")
+            return await _bounded(request.receive, max_bytes)
     except TimeoutError as error:
         raise FormTooSlow(f"the body took longer than {FORM_SECONDS} seconds") from error
-    return bytes(body)
+
+
+async def _bounded(receive: Receive, max_bytes: int) -> bytes:
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
+        if len(body) > max_bytes:
+            raise FormTooLarge(f"the body is longer than {max_bytes} bytes")
+        if not message.get("more_body", False):
+            return bytes(body)
 
 
 def required(form: Mapping[str, str], name: str) -> str:

@@ -5,7 +5,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from starlette.responses import JSONResponse, Response
+import msgspec
+from starlette.responses import Response
 
 from garrison.authserver import seal
 from garrison.authserver.context import Exchange
@@ -92,4 +93,4 @@ async def response(exchange: Exchange, grant: Grant) -> Response:
     }
     if grant.refresh_token:
         body["refresh_token"] = grant.refresh_token
-    return JSONResponse(body)
+    return Response(msgspec.json.encode(body), media_type="application/json")

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 from joserfc import jws
 from joserfc.errors import JoseError, UnsupportedAlgorithmError
 from joserfc.jwk import import_key
@@ -61,7 +62,7 @@ def sign(key: SigningKey, claims: Mapping[str, Any], *, typ: str) -> str:
         raise ValueError(f"nothing is signed by {key.alg}")
     algorithm = _Registry.algorithms[key.alg]
     algorithm.check_key(key.private)
-    signed = f"{_header(typ, key.alg, key.kid)}.{_encoded(json.dumps(claims))}"
+    signed = f"{_header(typ, key.alg, key.kid)}.{_encoded(claims)}"
     return f"{signed}.{_base64url(algorithm.sign(signed.encode('ascii'), key.private))}"
 
 
@@ -130,11 +131,11 @@ def is_number(value: object) -> bool:
 
 @lru_cache(maxsize=64)  # one for each key and kind of token
 def _header(typ: str, alg: str, kid: str) -> str:
-    return _encoded(json.dumps({"typ": typ, "alg": alg, "kid": kid}))
+    return _encoded({"typ": typ, "alg": alg, "kid": kid})
 
 
-def _encoded(text: str) -> str:
-    return _base64url(text.encode("ascii"))  # json.dumps writes nothing else
+def _encoded(members: Mapping[str, Any]) -> str:
+    return _base64url(msgspec.json.encode(members))
 
 
 def _base64url(data: bytes) -> str:

@@ -1,9 +1,12 @@
 """Verbs on authorization codes (RFC 6749 §4.1.2: short-lived and used once)."""
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from garrison.authserver.records import Code
 from garrison.authserver.stores.families import FAMILY_COLUMNS, as_family, insert_family, lock_living_family
+from garrison.authserver.stores.lookup import Lookup
 from garrison.authserver.stores.store import Store
 from garrison.authserver.stores.tables import codes, families, refresh_tokens
 
@@ -26,31 +29,7 @@ async def save_code(store: Store, code: Code) -> None:
 
 async def find_code(store: Store, key: str) -> Code | None:
     """The code, whatever became of it."""
-    query = (
-        sa.select(
-            codes.c.redirect_uri,
-            codes.c.redirect_uri_given,
-            codes.c.code_challenge,
-            codes.c.expires_at,
-            codes.c.used_at,
-            *FAMILY_COLUMNS,
-        )
-        .join_from(codes, families)
-        .where(codes.c.key == key)
-    )
-    async with store.read() as connection:
-        row = (await connection.execute(query)).one_or_none()
-    if row is None:
-        return None
-    return Code(
-        key=key,
-        family=as_family(row),
-        redirect_uri=row.redirect_uri,
-        redirect_uri_given=row.redirect_uri_given,
-        code_challenge=row.code_challenge,
-        expires_at=row.expires_at,
-        used=row.used_at is not None,
-    )
+    return await store.find(_BY_KEY, key=key)
 
 
 async def consume_code(store: Store, code: Code, *, now: float, refresh: tuple[str, float] | None) -> bool:
@@ -71,3 +50,31 @@ async def consume_code(store: Store, code: Code, *, now: float, refresh: tuple[s
                 refresh_tokens.insert().values(key=refresh[0], family_id=code.family.id, expires_at=refresh[1])
             )
     return True
+
+
+def _as_code(row: Any) -> Code:
+    return Code(
+        key=row.key,
+        family=as_family(row),
+        redirect_uri=row.redirect_uri,
+        redirect_uri_given=row.redirect_uri_given,
+        code_challenge=row.code_challenge,
+        expires_at=row.expires_at,
+        used=row.used_at is not None,
+    )
+
+
+_BY_KEY = Lookup(
+    sa.select(
+        codes.c.key,
+        codes.c.redirect_uri,
+        codes.c.redirect_uri_given,
+        codes.c.code_challenge,
+        codes.c.expires_at,
+        codes.c.used_at,
+        *FAMILY_COLUMNS,
+    )
+    .join_from(codes, families)
+    .where(codes.c.key == sa.bindparam("key")),
+    _as_code,
+)
