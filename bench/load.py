@@ -20,9 +20,11 @@ class Answer:
 
     @property
     def location(self) -> str:
-        return (self.head.partition(b"\r\nlocation: ")[2] or self.head.partition(b"\r\nLocation: ")[2]).split(b"\r\n")[
-            0
-        ].decode()
+        return (
+            (self.head.partition(b"\r\nlocation: ")[2] or self.head.partition(b"\r\nLocation: ")[2])
+            .split(b"\r\n")[0]
+            .decode()
+        )
 
 
 Script = Generator[bytes, Answer, None]

@@ -24,10 +24,10 @@ def postgresql() -> Iterator[PostgreSQL]:
         yield cluster
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgresql"))])
+@pytest.fixture
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database, of each engine in turn."""
-    if request.param == "sqlite":
+    """An empty database: SQLite's, or of the engines that the test names (`ON_EVERY_ENGINE`)."""
+    if getattr(request, "param", "sqlite") == "sqlite":
         return str(tmp_path / "auth.db")
     cluster: PostgreSQL = request.getfixturevalue("postgresql")
     return cluster.database()

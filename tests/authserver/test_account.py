@@ -9,7 +9,7 @@ from garrison.authserver import admin, backoff
 from garrison.authserver.stores.users import remembered_consent
 from garrison.base.events import Kind
 from tests.authserver.test_introspection import INACTIVE, asked, resource_server
-from tests.authserver.world import RESOURCE, SCOPES, Forms, Make, World
+from tests.authserver.world import ON_EVERY_ENGINE, RESOURCE, SCOPES, Forms, Make, World
 
 PAGE = "/account/grants"
 NOTHING = "No application can act as you."
@@ -30,6 +30,7 @@ def forms(page: httpx2.Response) -> list[dict[str, str]]:
     return [fields for action, fields in Forms(page.text).forms if action == PAGE]
 
 
+@ON_EVERY_ENGINE
 async def test_22_a_user_sees_client_host_scopes_in_plain_words_resource_since_when_and_last_used(
     world: World,
 ) -> None:
@@ -64,6 +65,7 @@ async def test_22_what_is_shown_is_escaped(world: World) -> None:
     assert escape(name) in page.text.replace("&#34;", "&quot;").replace("&#39;", "&#x27;")
 
 
+@ON_EVERY_ENGINE
 async def test_grants_to_one_client_at_one_resource_are_one(make_world: Make) -> None:
     world = await make_world(resources={RESOURCE: SCOPES, OTHER: SCOPES})
     await world.user()
@@ -77,6 +79,7 @@ async def test_grants_to_one_client_at_one_resource_are_one(make_world: Make) ->
     assert page.text.count("ticket:create") == 1
 
 
+@ON_EVERY_ENGINE
 async def test_44_taking_access_away_ends_refresh_and_access_tokens_there_and_nowhere_else(make_world: Make) -> None:
     world = await make_world(resources={RESOURCE: SCOPES, OTHER: SCOPES})
     await world.user()
@@ -103,6 +106,7 @@ async def test_44_taking_access_away_ends_refresh_and_access_tokens_there_and_no
     assert (event.subject, event.client_id, event.detail["resource"]) == ("alice", client.client_id, RESOURCE)
 
 
+@ON_EVERY_ENGINE
 async def test_23_a_remembered_consent_is_listed_and_forgotten(world: World) -> None:
     await world.user()
     client = await world.client()
@@ -119,6 +123,7 @@ async def test_23_a_remembered_consent_is_listed_and_forgotten(world: World) -> 
     assert not await remembered_consent(world.store, **key)
 
 
+@ON_EVERY_ENGINE
 async def test_only_what_can_still_be_used_is_listed(world: World) -> None:
     await world.user()
     refreshed, single = await world.client(), await world.client(grants=["authorization_code"])
@@ -209,6 +214,7 @@ async def test_the_page_can_be_used_by_keyboard_and_read_aloud(world: World) -> 
     assert "autofocus" not in page
 
 
+@ON_EVERY_ENGINE
 async def test_taking_access_away_happens_even_if_it_can_not_be_recorded_and_says_so(world: World) -> None:
     await world.user()
     client = await world.client()

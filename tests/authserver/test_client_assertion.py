@@ -18,7 +18,7 @@ from garrison.base.events import Kind
 from garrison.oauth import client_assertion, jwks, signed_jwt
 from garrison.oauth.errors import InvalidClient
 from garrison.oauth.jwks import SigningKey
-from tests.authserver.world import ISSUER, RESOURCE, Web, World
+from tests.authserver.world import ISSUER, ON_EVERY_ENGINE, RESOURCE, Web, World
 
 CLIENT_CREDENTIALS = {"grant_type": "client_credentials"}
 JWKS_URI = "https://keys.example/jwks"
@@ -122,6 +122,7 @@ async def test_34_an_assertion_lives_five_minutes_at_most(world: World, seconds:
     assert response.status_code == 200 if right else refused(response)
 
 
+@ON_EVERY_ENGINE
 async def test_34_an_assertion_is_used_once_by_this_client(world: World) -> None:
     client, other = await key_client(world), await key_client(world)
     assert (await post(world, assertion(world, client))).status_code == 200
@@ -134,6 +135,7 @@ async def test_34_an_assertion_is_used_once_by_this_client(world: World) -> None
     assert await purge(world.store, world.time + 2) == 2
 
 
+@ON_EVERY_ENGINE
 async def test_34_of_many_uses_at_once_on_two_replicas_exactly_one_succeeds(world: World) -> None:
     client, replica = await key_client(world), await world.another_app()
     signed, statuses = assertion(world, client), []
@@ -149,6 +151,7 @@ async def test_34_of_many_uses_at_once_on_two_replicas_exactly_one_succeeds(worl
     assert sorted(statuses) == [200] + [401] * 19
 
 
+@ON_EVERY_ENGINE
 async def test_34_a_failed_request_uses_its_assertion_up_and_a_refused_assertion_does_not(world: World) -> None:
     client = await key_client(world)
     assert (await post(world, assertion(world, client), scope="security:read")).json()["error"] == "invalid_scope"
@@ -250,6 +253,7 @@ async def test_33_an_assertion_beside_another_method_is_refused(world: World) ->
             assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
 
 
+@ON_EVERY_ENGINE
 async def test_34_a_client_with_a_key_revokes_and_introspects(world: World) -> None:
     client = await key_client(world, introspects=[RESOURCE])
     token = (await post(world, assertion(world, client))).json()["access_token"]
@@ -304,6 +308,7 @@ async def test_34_key_sets_kept_are_bounded_in_number() -> None:
     assert len(keys._sets) == MAX_SETS
 
 
+@ON_EVERY_ENGINE
 async def test_an_assertions_key_is_kept_until_it_may_be_forgotten(world: World) -> None:
     assert await use_assertion(world.store, "key", world.time + 10)
     assert not await use_assertion(world.store, "key", world.time + 10)

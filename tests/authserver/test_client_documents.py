@@ -26,7 +26,7 @@ from garrison.oauth import client_assertion, jwks, signed_jwt
 from garrison.serving import Endpoint, bind, running
 from garrison.tls.authority import ensure
 from garrison.tls.context import client_context, server_context
-from tests.authserver.world import ISSUER, RESOURCE, Make, World, query_of
+from tests.authserver.world import ISSUER, ON_EVERY_ENGINE, RESOURCE, Make, World, query_of
 
 URL = "https://app.example/client.json"
 REDIRECT = "https://app.example/callback"
@@ -63,6 +63,7 @@ def is_error_page(response: httpx2.Response) -> bool:
     return response.status_code == 400 and "location" not in response.headers
 
 
+@ON_EVERY_ENGINE
 async def test_51_a_client_that_publishes_its_metadata_needs_no_registration(world: World) -> None:
     await world.user()
     world.web.publish(URL, document())
@@ -267,6 +268,7 @@ async def test_56_a_failure_is_not_cached(world: World) -> None:
     assert (await authorize(world)).status_code == 303
 
 
+@ON_EVERY_ENGINE
 async def test_56_a_document_that_has_gone_or_gone_bad_ends_what_its_client_can_do(world: World) -> None:
     await world.user()
     world.web.publish(URL, document())
@@ -341,6 +343,7 @@ async def test_56_a_change_of_keys_or_redirect_uris_asks_for_consent_again(
     assert len(world.events.of(Kind.CLIENT_CHANGED)) == asked
 
 
+@ON_EVERY_ENGINE
 async def test_56_a_key_that_was_taken_out_of_the_document_authenticates_no_more(world: World) -> None:
     await world.user()
     keys = {"token_endpoint_auth_method": "private_key_jwt", "jwks": jwks.public_set([KEY])}
@@ -513,6 +516,7 @@ async def test_18_a_client_that_nobody_vouches_for_gets_no_error_redirect_before
     assert response.headers["location"].startswith("/consent?")
 
 
+@ON_EVERY_ENGINE
 async def test_an_address_that_makes_us_fetch_in_vain_is_slowed_down(make_world: Make) -> None:
     world = await make_world(free_failures_per_address=3)
     for _ in range(4):
@@ -528,6 +532,7 @@ async def test_an_address_that_makes_us_fetch_in_vain_is_slowed_down(make_world:
         assert (await authorize(world)).status_code == 303, "what works costs nothing"
 
 
+@ON_EVERY_ENGINE
 async def test_a_disabled_client_stays_disabled_whatever_its_document_says(world: World) -> None:
     world.web.publish(URL, document(), cache_control="no-store")
     await authorize(world)
@@ -539,6 +544,7 @@ async def test_a_disabled_client_stays_disabled_whatever_its_document_says(world
     assert (await authorize(world)).status_code == 303
 
 
+@ON_EVERY_ENGINE
 async def test_a_client_that_is_disabled_while_its_document_is_fetched_stays_disabled(world: World) -> None:
     world.web.publish(URL, document())
     await authorize(world)
@@ -549,6 +555,7 @@ async def test_a_client_that_is_disabled_while_its_document_is_fetched_stays_dis
     assert await find_client(world.store, URL) == (replace(known, name="Late", disabled=True), None)
 
 
+@ON_EVERY_ENGINE
 async def test_a_document_that_can_not_be_recorded_makes_no_client(world: World) -> None:
     world.web.publish(URL, document())
     world.events.broken = True
@@ -556,6 +563,7 @@ async def test_a_document_that_can_not_be_recorded_makes_no_client(world: World)
     assert await find_client(world.store, URL) is None
 
 
+@ON_EVERY_ENGINE
 async def test_clients_that_nobody_granted_anything_are_forgotten_and_others_stay(world: World) -> None:
     await world.user()
     for url in (URL, "https://other.example/client.json"):

@@ -11,7 +11,7 @@ from garrison.authserver.stores.clients import save_client
 from garrison.authserver.stores.users import remember_consent, remembered_consent
 from garrison.base.errors import UsageError
 from garrison.base.events import Kind
-from tests.authserver.world import CALLBACK, RESOURCE, World, query_of
+from tests.authserver.world import CALLBACK, ON_EVERY_ENGINE, RESOURCE, World, query_of
 
 WARNING = "That is a program on this computer."
 REMEMBER = 'name="remember"'
@@ -68,6 +68,7 @@ async def test_23_a_redirect_to_this_computer_is_warned_of(world: World, uri: st
     assert (WARNING in page.text) == warned
 
 
+@ON_EVERY_ENGINE
 async def test_23_the_user_is_asked_every_time_until_they_say_remember(world: World) -> None:
     await world.user()
     client = await world.client()
@@ -118,6 +119,7 @@ async def test_what_is_granted_is_what_was_on_the_page(world: World) -> None:
         assert (await world.decide(browser, page)).status_code == 400
 
 
+@ON_EVERY_ENGINE
 async def test_a_client_that_lost_its_rights_since_the_request_gets_nothing(world: World) -> None:
     await world.user()
     client = await world.client()
@@ -133,6 +135,7 @@ async def test_a_client_that_lost_its_rights_since_the_request_gets_nothing(worl
             assert (await world.decide(browser, page)).status_code == 400
 
 
+@ON_EVERY_ENGINE
 async def test_a_consent_that_can_not_be_recorded_gives_no_code(world: World) -> None:
     await world.user()
     client = await world.client()

@@ -10,9 +10,10 @@ from garrison.authserver.stores.store import open_store
 from garrison.authserver.stores.tables import METADATA, users
 from garrison.base.errors import UsageError
 from tests.authserver.test_refresh import start
-from tests.authserver.world import Make
+from tests.authserver.world import ON_EVERY_ENGINE, Make
 
 
+@ON_EVERY_ENGINE
 async def test_a_grant_goes_on_in_the_copy(make_world: Make, tmp_path: Path) -> None:
     world = await make_world()
     client, token = await start(world)
@@ -29,6 +30,7 @@ async def test_a_grant_goes_on_in_the_copy(make_world: Make, tmp_path: Path) -> 
     assert world.read(response.json()["access_token"]).subject == "alice", "signed with the same key"
 
 
+@ON_EVERY_ENGINE
 async def test_nothing_is_copied_over_what_is_there(make_world: Make, tmp_path: Path) -> None:
     world = await make_world()
     await start(world)

@@ -14,7 +14,7 @@ import pytest
 from garrison.authserver.admin import NewClient
 from tests.authserver.killed import POINTS
 from tests.authserver.test_refresh import start
-from tests.authserver.world import World
+from tests.authserver.world import ON_EVERY_ENGINE, World
 from tests.postgresql import PostgreSQL
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +38,7 @@ async def killed(world: World, client: NewClient, forms: dict[str, dict[str, str
     return {answer["point"]: answer for answer in answers}
 
 
+@ON_EVERY_ENGINE
 async def test_a_process_that_is_killed_while_it_redeems_a_code_loses_nothing_and_spends_nothing_twice(
     world: World,
 ) -> None:
@@ -53,6 +54,7 @@ async def test_a_process_that_is_killed_while_it_redeems_a_code_loses_nothing_an
         assert again == ([200, 400] if point in UNDONE else [400, 400]), point
 
 
+@ON_EVERY_ENGINE
 async def test_a_process_that_is_killed_while_it_refreshes_leaves_the_client_one_way_on(world: World) -> None:
     await world.user()
     client = await world.client()
@@ -103,6 +105,7 @@ async def test_while_postgresql_is_gone_everything_is_503_and_afterwards_all_is_
     assert response.status_code == 200, "a connection that died meanwhile costs nobody an answer"
 
 
+@ON_EVERY_ENGINE
 async def test_a_clock_that_is_set_back_revives_no_code_and_no_token(world: World) -> None:
     client, token = await start(world)
     form = world.redemption(client, await world.code(client))

@@ -25,10 +25,11 @@ from garrison.base.events import Kind
 from garrison.oauth import challenge, jwks, pkce, resource_metadata
 from garrison.oauth.errors import InvalidToken
 from garrison.oauth.jwks import SigningKey
-from tests.authserver.world import CALLBACK, ISSUER, RESOURCE, Make, World, query_of
+from tests.authserver.world import CALLBACK, ISSUER, ON_EVERY_ENGINE, RESOURCE, Make, World, query_of
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post", "none"])
+@ON_EVERY_ENGINE
 async def test_authlib_signs_in_refreshes_and_revokes(world: World, method: str) -> None:
     await world.user()
     public = method == "none"
@@ -56,6 +57,7 @@ async def test_authlib_signs_in_refreshes_and_revokes(world: World, method: str)
         assert revoked.status_code == 200
 
 
+@ON_EVERY_ENGINE
 async def test_authlib_asks_about_a_token_as_a_resource_server_and_its_client_revokes_it(world: World) -> None:
     client, server = await world.client(), await world.client(introspects=[RESOURCE])
     network = httpx2.ASGITransport(app=world.app)
@@ -132,6 +134,7 @@ async def test_authlibs_private_key_jwt_gets_a_token(world: World) -> None:
 
 
 @pytest.mark.parametrize("redirect", ["https://app.example/sdk", "http://127.0.0.1:3030/callback"])
+@ON_EVERY_ENGINE
 async def test_the_mcp_sdks_client_is_known_by_its_metadata_document(world: World, redirect: str) -> None:
     await world.user()
     url = "https://app.example/mcp-client.json"

@@ -14,7 +14,7 @@ from garrison.authserver.stores.tables import users
 from garrison.base.errors import UsageError
 from garrison.base.events import Kind
 from garrison.oauth import access_token, client_assertion, jwks
-from tests.authserver.world import CHEAP, ISSUER, RESOURCE, Forms, World
+from tests.authserver.world import CHEAP, ISSUER, ON_EVERY_ENGINE, RESOURCE, Forms, World
 
 INACTIVE = {"active": False}
 OTHER = "https://other.example/mcp"
@@ -39,6 +39,7 @@ async def asked(world: World, server: admin.NewClient, token: str) -> dict[str, 
     return body
 
 
+@ON_EVERY_ENGINE
 async def test_46_a_resource_server_is_told_what_its_access_token_says(world: World) -> None:
     await world.user()
     client, server = await world.client(), await resource_server(world, f"{RESOURCE}/")
@@ -61,6 +62,7 @@ async def test_46_a_resource_server_is_told_what_its_access_token_says(world: Wo
     }
 
 
+@ON_EVERY_ENGINE
 async def test_46_a_client_is_told_of_its_own_refresh_token_and_a_resource_server_never(world: World) -> None:
     await world.user()
     client, server = await world.client(), await resource_server(world)
@@ -147,6 +149,7 @@ async def test_46_an_expired_token_is_inactive_to_the_second(world: World) -> No
     assert await asked(world, server, token) == INACTIVE
 
 
+@ON_EVERY_ENGINE
 async def test_45_a_client_revokes_an_access_token_and_that_one_alone(world: World) -> None:
     await world.user()
     client, server = await world.client(), await resource_server(world)
@@ -160,6 +163,7 @@ async def test_45_a_client_revokes_an_access_token_and_that_one_alone(world: Wor
     assert [event.detail["jti"] for event in revoked] == [world.read(body["access_token"]).jti]
 
 
+@ON_EVERY_ENGINE
 async def test_45_another_client_can_not_revoke_an_access_token(world: World) -> None:
     client, thief, server = await world.client(), await world.client(), await resource_server(world)
     token = (await world.token(client, CLIENT_CREDENTIALS)).json()["access_token"]
@@ -168,6 +172,7 @@ async def test_45_another_client_can_not_revoke_an_access_token(world: World) ->
     assert (await asked(world, server, token))["active"] is True
 
 
+@ON_EVERY_ENGINE
 async def test_45_an_expired_or_foreign_access_token_is_200_and_nothing_is_kept_of_it(world: World) -> None:
     client = await world.client()
     token = (await world.token(client, CLIENT_CREDENTIALS)).json()["access_token"]
@@ -210,6 +215,7 @@ async def _remove_client(world: World, client: admin.NewClient, body: dict[str, 
     "end",
     [_revoke_refresh_token, _reuse, _new_password, _disable_user, _remove_user, _disable_client, _remove_client],
 )
+@ON_EVERY_ENGINE
 async def test_44_what_ends_a_grant_ends_its_access_tokens(
     world: World, end: Callable[[World, admin.NewClient, dict[str, Any]], Awaitable[None]]
 ) -> None:
@@ -221,6 +227,7 @@ async def test_44_what_ends_a_grant_ends_its_access_tokens(
     assert await asked(world, server, body["access_token"]) == INACTIVE
 
 
+@ON_EVERY_ENGINE
 async def test_44_signing_out_ends_access_tokens(world: World) -> None:
     await world.user()
     client, server = await world.client(), await resource_server(world)
@@ -234,6 +241,7 @@ async def test_44_signing_out_ends_access_tokens(world: World) -> None:
     assert await asked(world, server, token) == INACTIVE
 
 
+@ON_EVERY_ENGINE
 async def test_44_a_disabled_users_tokens_are_inactive_however_they_came_to_be_disabled(world: World) -> None:
     await world.user()
     client, server = await world.client(), await resource_server(world)
@@ -244,6 +252,7 @@ async def test_44_a_disabled_users_tokens_are_inactive_however_they_came_to_be_d
     assert await asked(world, client, body["refresh_token"]) == INACTIVE
 
 
+@ON_EVERY_ENGINE
 async def test_46_an_expired_or_revoked_refresh_token_is_inactive(world: World) -> None:
     await world.user()
     client = await world.client()
@@ -275,6 +284,7 @@ async def test_50_what_is_asked_about_and_what_proves_a_client_is_in_no_event(wo
         assert secret not in told
 
 
+@ON_EVERY_ENGINE
 async def test_44_a_clients_own_token_ends_with_the_client(world: World) -> None:
     client, server = await world.client(), await resource_server(world)
     token = (await world.token(client, CLIENT_CREDENTIALS)).json()["access_token"]
@@ -282,6 +292,7 @@ async def test_44_a_clients_own_token_ends_with_the_client(world: World) -> None
     assert await asked(world, server, token) == INACTIVE
 
 
+@ON_EVERY_ENGINE
 async def test_a_revocation_is_forgotten_once_its_token_has_expired(world: World) -> None:
     assert await revoke_access_token(world.store, "jti", world.time + 10)
     assert not await revoke_access_token(world.store, "jti", world.time + 10)

@@ -16,7 +16,7 @@ from garrison.authserver.stores.tables import users
 from garrison.base.errors import EventStoreError, UsageError
 from garrison.base.events import Kind
 from tests.authserver.test_code import everything_on_disk, issued
-from tests.authserver.world import RESOURCE, SCOPES, Forms, Make, World
+from tests.authserver.world import ON_EVERY_ENGINE, RESOURCE, SCOPES, Forms, Make, World
 
 
 async def start(world: World, **changes: Any) -> tuple[NewClient, str]:
@@ -32,6 +32,7 @@ async def alive(world: World, client: NewClient, token: str) -> bool:
 
 
 @pytest.mark.parametrize("public", [False, True])
+@ON_EVERY_ENGINE
 async def test_40_a_refresh_token_rotates_on_every_use(world: World, public: bool) -> None:
     client, token = await start(world, public=public)
     seen = {token}
@@ -41,6 +42,7 @@ async def test_40_a_refresh_token_rotates_on_every_use(world: World, public: boo
         seen.add(token)
 
 
+@ON_EVERY_ENGINE
 async def test_41_reuse_kills_the_family_and_the_grant(world: World) -> None:
     client, first = await start(world)
     second = (await world.refresh(client, first)).json()["refresh_token"]
@@ -50,6 +52,7 @@ async def test_41_reuse_kills_the_family_and_the_grant(world: World) -> None:
     assert world.events.of(Kind.TOKEN_REUSED)[0].subject == "alice"
 
 
+@ON_EVERY_ENGINE
 async def test_41_a_retry_within_the_grace_gets_the_same_successor_again(world: World) -> None:
     client, first = await start(world)
     second = (await world.refresh(client, first)).json()["refresh_token"]
@@ -58,6 +61,7 @@ async def test_41_a_retry_within_the_grace_gets_the_same_successor_again(world: 
     assert await alive(world, client, second)
 
 
+@ON_EVERY_ENGINE
 async def test_41_the_grace_ends_when_the_successor_is_used(world: World) -> None:
     client, first = await start(world)
     second = (await world.refresh(client, first)).json()["refresh_token"]
@@ -66,6 +70,7 @@ async def test_41_the_grace_ends_when_the_successor_is_used(world: World) -> Non
     assert not await alive(world, client, third)
 
 
+@ON_EVERY_ENGINE
 async def test_41_the_grace_can_be_turned_off(make_world: Make) -> None:
     world = await make_world(refresh_grace=0)
     client, first = await start(world)
@@ -74,6 +79,7 @@ async def test_41_the_grace_can_be_turned_off(make_world: Make) -> None:
     assert not await alive(world, client, second)
 
 
+@ON_EVERY_ENGINE
 async def test_41_of_many_refreshes_at_once_on_two_replicas_all_get_one_successor(world: World) -> None:
     client, first = await start(world)
     apps = [world.app, await world.another_app()]
@@ -82,6 +88,7 @@ async def test_41_of_many_refreshes_at_once_on_two_replicas_all_get_one_successo
     assert len({response.json()["refresh_token"] for response in responses}) == 1
 
 
+@ON_EVERY_ENGINE
 async def test_41_without_grace_of_many_refreshes_at_once_exactly_one_succeeds(make_world: Make) -> None:
     world = await make_world(refresh_grace=0)
     client, first = await start(world)
@@ -92,6 +99,7 @@ async def test_41_without_grace_of_many_refreshes_at_once_exactly_one_succeeds(m
     assert len(issued(world)) == 2, "the code's token and one refreshed token"
 
 
+@ON_EVERY_ENGINE
 async def test_42_another_client_can_not_refresh_nor_end_the_grant(world: World) -> None:
     client, token = await start(world)
     for thief in (await world.client(), await world.client(public=True)):
@@ -127,6 +135,7 @@ async def test_42_scope_narrows_for_one_token_and_never_widens(world: World) -> 
     assert (await world.refresh(client, narrow["refresh_token"])).json()["scope"] == "customer:read ticket:create"
 
 
+@ON_EVERY_ENGINE
 async def test_42_scope_that_the_user_has_lost_is_lost_and_what_they_gain_is_not_gained(world: World) -> None:
     client, token = await start(world)
     await admin.set_user_scope(world.store, "alice", "customer:read security:read")
@@ -143,6 +152,7 @@ async def test_42_scope_that_was_not_granted_is_not_gained_though_client_and_use
     assert (await world.refresh(client, token)).json()["scope"] == "customer:read"
 
 
+@ON_EVERY_ENGINE
 async def test_43_an_unused_refresh_token_expires(make_world: Make) -> None:
     world = await make_world(refresh_idle_lifetime=100)
     client, token = await start(world)
@@ -152,6 +162,7 @@ async def test_43_an_unused_refresh_token_expires(make_world: Make) -> None:
     assert not await alive(world, client, token)
 
 
+@ON_EVERY_ENGINE
 async def test_43_reuse_is_known_for_what_it_is_even_after_the_token_has_expired(make_world: Make) -> None:
     world = await make_world(refresh_idle_lifetime=100)
     client, first = await start(world)
@@ -162,6 +173,7 @@ async def test_43_reuse_is_known_for_what_it_is_even_after_the_token_has_expired
     assert not await alive(world, client, second)
 
 
+@ON_EVERY_ENGINE
 async def test_43_a_grant_expires_however_often_it_is_refreshed(make_world: Make) -> None:
     world = await make_world(refresh_idle_lifetime=100, refresh_absolute_lifetime=150)
     client, token = await start(world)
@@ -179,6 +191,7 @@ async def test_43_only_clients_registered_for_it_get_a_refresh_token(world: Worl
     assert body["scope"] == "customer:read"
 
 
+@ON_EVERY_ENGINE
 async def test_44_refresh_tokens_are_stored_hashed(world: World) -> None:
     client, first = await start(world)
     second = (await world.refresh(client, first)).json()["refresh_token"]
@@ -187,6 +200,7 @@ async def test_44_refresh_tokens_are_stored_hashed(world: World) -> None:
     assert second.encode() not in disk
 
 
+@ON_EVERY_ENGINE
 async def test_44_signing_out_revokes(world: World) -> None:
     await world.user()
     client = await world.client()
@@ -206,6 +220,7 @@ async def test_44_signing_out_revokes(world: World) -> None:
     assert not world.events.of(Kind.TOKEN_REUSED)
 
 
+@ON_EVERY_ENGINE
 async def test_44_a_new_password_revokes_and_signs_out(world: World) -> None:
     client, token = await start(world)
     async with world.browser() as browser:
@@ -217,6 +232,7 @@ async def test_44_a_new_password_revokes_and_signs_out(world: World) -> None:
     assert not await alive(world, client, token)
 
 
+@ON_EVERY_ENGINE
 async def test_44_disabling_or_removing_the_user_revokes_for_good(world: World) -> None:
     client, token = await start(world)
     await admin.disable_user(world.store, "alice")
@@ -230,6 +246,7 @@ async def test_44_disabling_or_removing_the_user_revokes_for_good(world: World) 
     assert not await alive(world, client, token)
 
 
+@ON_EVERY_ENGINE
 async def test_44_disabling_the_client_ends_its_grants_for_good(world: World) -> None:
     client, token = await start(world)
     await admin.disable_client(world.store, client.client_id, events=world.events, clock=world.now)
@@ -239,6 +256,7 @@ async def test_44_disabling_the_client_ends_its_grants_for_good(world: World) ->
     assert [event.reason for event in world.events.of(Kind.CLIENT_CHANGED)] == ["disabled", "enabled"]
 
 
+@ON_EVERY_ENGINE
 async def test_44_the_operator_ends_one_grant_and_no_other(world: World) -> None:
     client, token = await start(world)
     other = (await world.tokens(client))["refresh_token"]
@@ -253,6 +271,7 @@ async def test_44_the_operator_ends_one_grant_and_no_other(world: World) -> None
 
 
 @pytest.mark.parametrize("verb", [admin.disable_client, admin.remove_client, admin.rotate_client_secret])
+@ON_EVERY_ENGINE
 async def test_what_an_operator_does_is_recorded_first_and_not_done_if_it_can_not_be(
     world: World, verb: Callable[..., Awaitable[object]]
 ) -> None:
@@ -264,6 +283,7 @@ async def test_what_an_operator_does_is_recorded_first_and_not_done_if_it_can_no
     assert await alive(world, client, token)
 
 
+@ON_EVERY_ENGINE
 async def test_44_a_disabled_user_has_no_session_code_or_refresh_token_however_they_came_to_be_disabled(
     world: World,
 ) -> None:
@@ -280,6 +300,7 @@ async def test_44_a_disabled_user_has_no_session_code_or_refresh_token_however_t
     assert not await alive(world, client, token)
 
 
+@ON_EVERY_ENGINE
 async def test_44_a_family_that_ends_while_its_token_is_being_used_stays_ended(world: World) -> None:
     client, value = await start(world)
     code_value = await world.code(client)
@@ -297,6 +318,7 @@ async def test_44_a_family_that_ends_while_its_token_is_being_used_stays_ended(w
     assert not world.events.of(Kind.TOKEN_REUSED)
 
 
+@ON_EVERY_ENGINE
 async def test_45_a_client_revokes_its_own_grant(world: World) -> None:
     client, token = await start(world)
     async with world.browser() as http:
@@ -307,6 +329,7 @@ async def test_45_a_client_revokes_its_own_grant(world: World) -> None:
     assert len(world.events.of(Kind.TOKEN_REVOKED)) == 1
 
 
+@ON_EVERY_ENGINE
 async def test_45_revocation_can_not_touch_others_tokens(world: World) -> None:
     client, token = await start(world)
     thief = await world.client()
@@ -321,6 +344,7 @@ async def test_45_revocation_can_not_touch_others_tokens(world: World) -> None:
     assert await alive(world, client, token)
 
 
+@ON_EVERY_ENGINE
 async def test_45_a_revocation_happens_even_if_it_can_not_be_recorded_and_says_so(world: World) -> None:
     client, token = await start(world)
     world.events.broken = True
@@ -339,6 +363,7 @@ async def test_45_an_unknown_token_is_200_and_a_missing_one_an_error(world: Worl
         assert (await http.post("/revoke", data={}, auth=auth)).json()["error"] == "invalid_request"
 
 
+@ON_EVERY_ENGINE
 async def test_a_refresh_that_can_not_be_recorded_does_not_happen_and_can_be_tried_again(make_world: Make) -> None:
     world = await make_world(refresh_grace=0)
     client, token = await start(world)

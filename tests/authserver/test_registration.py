@@ -12,7 +12,7 @@ from garrison.authserver.stores.purge import UNUSED_KEPT, purge
 from garrison.base.errors import UsageError
 from garrison.base.events import Kind
 from garrison.oauth import jwks
-from tests.authserver.world import ISSUER, Make, World, query_of
+from tests.authserver.world import ISSUER, ON_EVERY_ENGINE, Make, World, query_of
 
 KEY = jwks.new_signing_key("ES256")
 TOKEN = "t" * 32
@@ -71,6 +71,7 @@ async def test_47_a_client_is_told_how_it_was_registered(open_world: World) -> N
 
 
 @pytest.mark.parametrize("method", ["none", "client_secret_basic", "client_secret_post"])
+@ON_EVERY_ENGINE
 async def test_47_a_registered_client_gets_tokens_for_a_user(open_world: World, method: str) -> None:
     await open_world.user()
     client = await registered(open_world, token_endpoint_auth_method=method)
@@ -79,6 +80,7 @@ async def test_47_a_registered_client_gets_tokens_for_a_user(open_world: World, 
     assert open_world.read(body["access_token"]).subject == "alice"
 
 
+@ON_EVERY_ENGINE
 async def test_47_a_client_may_register_its_keys(open_world: World) -> None:
     keys = jwks.public_set([KEY])
     body = (await register(open_world, token_endpoint_auth_method="private_key_jwt", jwks=keys)).json()
@@ -180,6 +182,7 @@ async def test_47_only_a_json_object_of_bounded_length_is_read(
     assert response.json()["error"] in ("invalid_request", "invalid_client_metadata")
 
 
+@ON_EVERY_ENGINE
 async def test_47_registrations_are_limited_by_address_and_refused_ones_count(make_world: Make) -> None:
     world = await make_world(registration=True, registrations_per_address=3)
     for _ in range(3):
@@ -218,6 +221,7 @@ async def test_47_a_script_of_another_origin_can_not_register(open_world: World)
             assert not any(name.startswith("access-control") for name in response.headers)
 
 
+@ON_EVERY_ENGINE
 async def test_47_a_registration_that_can_not_be_recorded_does_not_happen(open_world: World) -> None:
     open_world.events.broken = True
     assert (await register(open_world)).status_code == 503
@@ -259,6 +263,7 @@ async def test_18_a_client_that_registered_itself_is_no_open_redirector_though_i
     assert response.headers["location"].startswith("/consent?")
 
 
+@ON_EVERY_ENGINE
 async def test_a_registration_that_nobody_uses_is_forgotten_in_the_end(open_world: World) -> None:
     world = open_world
     await world.user()

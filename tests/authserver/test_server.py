@@ -19,7 +19,7 @@ from garrison.base.errors import UsageError
 from garrison.base.events import Kind
 from garrison.oauth.errors import InvalidRequest
 from tests.authserver.test_refresh import start
-from tests.authserver.world import PASSWORD, Forms, Make, World
+from tests.authserver.world import ON_EVERY_ENGINE, PASSWORD, Forms, Make, World
 
 
 async def address_seen(world: World, peer: str, **headers: str) -> str:
@@ -43,6 +43,7 @@ async def test_49_a_configured_proxy_is_believed_about_its_own_peer_and_no_furth
     assert await address_seen(world, "203.0.113.7", x_forwarded_for="198.51.100.1") == "203.0.113.7"
 
 
+@ON_EVERY_ENGINE
 async def test_50_no_secret_is_in_a_log_an_event_a_url_of_ours_or_an_error(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -80,6 +81,7 @@ async def test_50_an_unforeseen_error_tells_nobody_what_it_was(
     assert "hunter2" not in page.text + caplog.text
 
 
+@ON_EVERY_ENGINE
 async def test_a_database_that_is_gone_is_503_with_retry_after_and_not_500(world: World) -> None:
     client = await world.client()
     async with world.browser() as http:
@@ -96,6 +98,7 @@ async def test_a_database_that_is_gone_is_503_with_retry_after_and_not_500(world
         assert "clients" not in response.text
 
 
+@ON_EVERY_ENGINE
 async def test_a_client_credentials_token_that_can_not_be_recorded_is_not_issued(world: World) -> None:
     client = await world.client()
     world.events.broken = True
@@ -103,6 +106,7 @@ async def test_a_client_credentials_token_that_can_not_be_recorded_is_not_issued
     assert (response.status_code, response.json()["error"]) == (503, "temporarily_unavailable")
 
 
+@ON_EVERY_ENGINE
 async def test_a_sign_in_that_can_not_be_recorded_does_not_happen(world: World) -> None:
     await world.user()
     async with world.browser() as browser:
@@ -173,6 +177,7 @@ async def test_an_issuer_with_a_path_has_everything_below_it(make_world: Make) -
         assert (await browser.get("/authorize")).status_code == 404
 
 
+@ON_EVERY_ENGINE
 async def test_what_has_expired_is_purged_in_small_steps_and_what_has_not_stays(world: World) -> None:
     client, token = await start(world)
     async with world.browser() as browser:
@@ -191,6 +196,7 @@ async def test_what_has_expired_is_purged_in_small_steps_and_what_has_not_stays(
             assert await connection.scalar(sa.select(sa.func.count()).select_from(METADATA.tables[name])) == 0, name
 
 
+@ON_EVERY_ENGINE
 async def test_no_step_of_the_purge_deletes_more_than_its_share_of_a_family_with_many_tokens(world: World) -> None:
     client, token = await start(world)
     for _ in range(9):
@@ -213,6 +219,7 @@ async def test_no_step_of_the_purge_deletes_more_than_its_share_of_a_family_with
         before = left
 
 
+@ON_EVERY_ENGINE
 async def test_two_replicas_that_purge_at_once_do_not_get_into_each_others_way(world: World, make_world: Make) -> None:
     client, token = await start(world)
     for _ in range(9):
@@ -226,6 +233,7 @@ async def test_two_replicas_that_purge_at_once_do_not_get_into_each_others_way(w
         assert not await connection.scalar(sa.select(sa.func.count()).select_from(METADATA.tables["families"]))
 
 
+@ON_EVERY_ENGINE
 async def test_replicas_that_open_one_new_database_at_once_do_not_collide(make_world: Make) -> None:
     world = await make_world()
     assert [await world.another_app() for _ in range(3)]
@@ -283,6 +291,7 @@ def test_a_sealed_value_serves_one_key_and_one_purpose() -> None:
     assert seal.mac(key, "a", "b", "c") != seal.mac(key, "a", "bc") != seal.mac(key, "ab", "c")
 
 
+@ON_EVERY_ENGINE
 async def test_admin_says_what_is_not_there_and_what_is_taken(world: World) -> None:
     public = await world.client(public=True)
     await world.user()
@@ -303,6 +312,7 @@ async def test_admin_says_what_is_not_there_and_what_is_taken(world: World) -> N
             await wrong
 
 
+@ON_EVERY_ENGINE
 async def test_admin_lists_what_was_added_and_makes_random_passwords(world: World) -> None:
     client = await world.client()
     made = [await admin.add_user(world.store, name, scope="a b", events=world.events) for name in ("bob", "carol")]

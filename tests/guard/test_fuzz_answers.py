@@ -157,7 +157,7 @@ async def asked(guard: Any, token: str, random: Random) -> list[Message]:
 
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": "http", "method": "POST", "path": "/mcp", "query_string": b"", "headers": raw}
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         try:
             await guard(scope, receive, send)
         except rewriting.UnreadableError:

@@ -224,7 +224,7 @@ async def test_a_caller_has_so_many_going_at_once_and_another_caller_as_many(
         client = world.client(guard, world.mint(subject=subject))
         answers.append((await client.request(method, "/mcp", **body)).status_code)
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             for subject in ("alice", "alice", "bob", "bob"):
                 tasks.start_soon(ask, subject)
@@ -262,7 +262,7 @@ async def test_a_slot_is_given_back_when_the_client_goes_away(world: World) -> N
     app = SlowApp()
     limiter = Limiter(LimitSettings(concurrent_calls=1))
     guard = world.guard(app, limiter=limiter)
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: world.client(guard).post("/mcp", **call()))
             await app.here.acquire()
@@ -275,7 +275,7 @@ async def test_a_call_refused_for_its_slot_costs_no_budget(world: World) -> None
     limiter = Limiter(LimitSettings(concurrent_calls=1, requests_per_minute=2))
     app = SlowApp()
     guard = world.guard(app, limiter=limiter)
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: world.client(guard).post("/mcp", **call()))
             await app.here.acquire()
@@ -347,7 +347,7 @@ async def test_a_caller_has_so_many_bodies_at_once_that_are_still_on_their_way(w
         for name in ("alice", "alice", "bob"):
             tasks.start_soon(half_a_body, name)
         await others_have_run()
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             assert (await half_a_body("alice"))[0]["status"] == 429
         tasks.cancel_scope.cancel()
     assert (await world.client(guard).post("/mcp", **call())).status_code == 200

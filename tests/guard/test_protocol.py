@@ -119,7 +119,7 @@ async def test_a_tools_question_reaches_the_user_and_the_answer_the_tool(world: 
         place(world, Server()) as url,
         speaking(world, url, mode, elicitation_callback=says_alice) as client,
     ):
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             answer = str((await client.call_tool("asks")).content)
     assert "alice, asked who?" in answer
     assert ("round 1" in answer) == (mode == MODERN)
@@ -135,7 +135,7 @@ async def test_progress_arrives_while_the_tool_is_at_work(world: World, mode: st
         server.heard.set()  # the tool goes on only when its first word has come through
 
     async with place(world, server) as url, speaking(world, url, mode) as client:
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             assert "done" in str((await client.call_tool("works", progress_callback=note)).content)
     assert seen == [1, 2]
 
@@ -145,7 +145,7 @@ async def test_a_call_that_its_caller_gives_up_is_cancelled_in_the_tool(world: W
     """In the old era by notifications/cancelled; in the new one by closing the call's stream."""
     server = Server()
     async with place(world, server) as url, speaking(world, url, mode) as client:
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(client.call_tool, "waits")
                 await server.waiting.wait()
@@ -162,7 +162,7 @@ async def test_a_connection_that_breaks_cancels_its_call(world: World) -> None:
         host, _, port = url.split("/")[2].partition(":")
         raw = [f"POST /mcp HTTP/1.1\r\nhost: {host}:{port}".encode()]
         raw += [name + b": " + value for name, value in request.headers.raw if name.lower() != b"host"]
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             async with await anyio.connect_tcp(host, int(port)) as stream:
                 await stream.send(b"\r\n".join(raw) + b"\r\n\r\n" + request.read())
                 await server.waiting.wait()
@@ -172,7 +172,7 @@ async def test_a_connection_that_breaks_cancels_its_call(world: World) -> None:
 
 async def test_a_listener_of_the_new_era_hears_of_changes(world: World) -> None:
     async with place(world, Server()) as url, speaking(world, url, MODERN) as client:
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             async with client.listen(tools_list_changed=True) as heard:
                 await client.call_tool("changes")
                 await first(heard)
@@ -193,7 +193,7 @@ async def test_the_old_eras_own_stream_brings_what_the_server_says_unasked(world
             changed.set()
 
     async with place(world, Server()) as url, speaking(world, url, "legacy", message_handler=note) as client:
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             while not changed.is_set():  # whether the stream is open already, only the server knows
                 await client.call_tool("changes")
                 with anyio.move_on_after(0.2):

@@ -211,7 +211,8 @@ async def set_password(
 ) -> str:
     """The new password, random if none is given. All sessions and grants of the user end."""
     password = registration.password(password)
-    await show_user(store, username)
+    if (await show_user(store, username)).external:
+        raise UsageError(f"{username} signs in at the identity provider and has no password here")
     password_hash = await hash_password(password, cost or PasswordCost())
     await _tell(events, clock, Kind.USER_CHANGED, username, subject=username, reason="a new password")
     if not await users.set_password(store, username, password_hash, now=clock()):

@@ -6,9 +6,10 @@ becomes a response in errors.py.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -34,6 +35,9 @@ from garrison.authserver import (
 from garrison.authserver.client_keys import ClientKeys
 from garrison.authserver.context import Exchange, Server
 from garrison.authserver.entrance import Entrance, door
+from garrison.authserver.factors import add_passkey, add_totp, confirm, overview, passkey_sign_in, second_factor
+from garrison.authserver.federation import arrival, departure
+from garrison.authserver.federation.provider import Provider
 from garrison.authserver.keys import KeyRing
 from garrison.authserver.passwords import Passwords
 from garrison.authserver.settings import AuthServerSettings
@@ -71,10 +75,17 @@ class Row:
 ROUTES = (
     Row("/authorize", "GET POST", authorize.endpoint, errors.as_page),
     Row("/login", "GET POST", login.endpoint, errors.as_page),
+    Row(second_factor.PATH, "GET POST", second_factor.endpoint, errors.as_page),
+    Row(passkey_sign_in.PATH, "GET POST", passkey_sign_in.endpoint, errors.as_page),
     Row("/consent", "GET POST", consent.endpoint, errors.as_page),
     Row("/logout", "GET POST", logout.endpoint, errors.as_page),
     Row(account.PATH, "GET POST", account.endpoint, errors.as_page),
+    Row(overview.PATH, "GET POST", overview.endpoint, errors.as_page),
+    Row(confirm.PATH, "GET POST", confirm.endpoint, errors.as_page),
+    Row(add_totp.PATH, "GET POST", add_totp.endpoint, errors.as_page),
+    Row(add_passkey.PATH, "GET POST", add_passkey.endpoint, errors.as_page),
     Row("/style.css", "GET", pages.style),
+    Row("/passkey.js", "GET", pages.passkey_script),
     Row("/token", "POST", token.endpoint, cors=True),
     Row("/revoke", "POST", revoke.endpoint, cors=True),
     Row("/introspect", "POST", introspect.endpoint),
@@ -91,11 +102,13 @@ def create_app(
     events: EventSink,
     clock: Clock = system_clock,
     fetcher: Fetcher | None = None,
+    provider_fetcher: Fetcher | None = None,
 ) -> Starlette:
     """The application; its database is opened and closed by its lifespan.
 
     `fetcher` gets what clients name by a URL: their keys, and their metadata documents. It is closed with the
-    application; without one it goes to public addresses alone.
+    application; without one it goes to public addresses alone. `provider_fetcher` likewise asks the identity provider,
+    and without one goes to private addresses only if the settings say so.
     """
     store = Store(settings.database_url)
     fetcher = fetcher or Fetcher(timeout=FETCH_TIMEOUT)
@@ -109,16 +122,32 @@ def create_app(
         client_keys=ClientKeys(fetcher, clock),
         keys=KeyRing(store, settings.secret, settings.signing_keys),
         signer=Signer(),
+        provider=_provider(settings, provider_fetcher, clock),
     )
     app = Starlette(lifespan=_lifespan(server))
     app.middleware_stack = Entrance(_doors(server), otherwise=app.router)
     return app
 
 
+def _provider(settings: AuthServerSettings, fetcher: Fetcher | None, clock: Clock) -> Provider | None:
+    wanted = settings.identity_provider
+    if wanted is None:
+        return None
+    return Provider(wanted, fetcher or Fetcher(timeout=FETCH_TIMEOUT, private_addresses=wanted.may_be_private), clock)
+
+
+def _provider_rows(provider: Provider | None) -> Iterable[Row]:
+    """There where users sign in at an identity provider, and nowhere else."""
+    if provider:
+        yield Row(departure.PATH, "GET POST", partial(departure.endpoint, provider=provider), errors.as_page)
+        yield Row(departure.RETURN_PATH, "GET", partial(arrival.endpoint, provider=provider), errors.as_page)
+
+
 def _doors(server: Server) -> dict[str, ASGIApp]:
     settings = server.settings
     rows = [Row(path, "GET", metadata.endpoint, cors=True) for path in well_known_paths(settings.issuer)]
-    rows += [replace(row, path=settings.path + row.path) for row in ROUTES]
+    below = [*ROUTES, *_provider_rows(server.provider)]
+    rows += [replace(row, path=settings.path + row.path) for row in below]
     return {row.path: door(_answer(server, row), row.methods, cors=row.cors) for row in rows}
 
 
@@ -168,6 +197,8 @@ def _lifespan(server: Server) -> Callable[[Starlette], AbstractAsyncContextManag
             await server.signer.stop()
             await server.store.close()
             await server.fetcher.aclose()
+            if server.provider:
+                await server.provider.aclose()
 
     return lifespan
 

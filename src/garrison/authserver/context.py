@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from garrison.authserver.client_keys import ClientKeys
+from garrison.authserver.federation.provider import Provider
 from garrison.authserver.keys import KeyRing
 from garrison.authserver.passwords import Passwords
 from garrison.authserver.settings import AuthServerSettings
@@ -32,6 +33,7 @@ class Server:
     client_keys: ClientKeys
     keys: KeyRing
     signer: Signer
+    provider: Provider | None = None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import secrets
 import signal
 import socket
 import ssl
@@ -19,6 +20,8 @@ from garrison.serving.connection import BoundedConnection
 GRACE_SECONDS = 2
 """How long requests that are under way may take to end when a server stops."""
 KEEP_ALIVE_SECONDS = 15
+_PORTS = range(20_000, 32_768)
+"""Below those that systems give to outgoing connections: a free one stays free until it is bound."""
 
 
 @dataclass(frozen=True)
@@ -64,19 +67,13 @@ def free_port(host: str, preferred: int) -> int:
     """`preferred` if it is free on `host`, else (and for 0) one that is."""
     while True:
         try:
-            port = preferred or _any_port()
+            port = preferred or secrets.choice(_PORTS)
             for bound in bind("probe", host, port):
                 bound.close()
         except GarrisonError:
             preferred = 0
         else:
             return port
-
-
-def _any_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def check_plain_http(host: str, *, behind_proxy: bool) -> None:

@@ -13,18 +13,20 @@ from garrison.authserver.stores.tables import codes, families, refresh_tokens
 
 async def save_code(store: Store, code: Code) -> None:
     """The code and the family that begins with it."""
-    async with store.write() as connection:
-        await connection.execute(insert_family(code.family))
-        await connection.execute(
-            codes.insert().values(
-                key=code.key,
-                family_id=code.family.id,
-                redirect_uri=code.redirect_uri,
-                redirect_uri_given=code.redirect_uri_given,
-                code_challenge=code.code_challenge,
-                expires_at=code.expires_at,
-            )
-        )
+    values = {
+        "key": code.key,
+        "family_id": code.family.id,
+        "redirect_uri": code.redirect_uri,
+        "redirect_uri_given": code.redirect_uri_given,
+        "code_challenge": code.code_challenge,
+        "expires_at": code.expires_at,
+    }
+
+    def save(connection: sa.Connection) -> None:
+        connection.execute(insert_family(code.family))
+        connection.execute(codes.insert().values(values))
+
+    await store.transact(save)
 
 
 async def find_code(store: Store, key: str) -> Code | None:
@@ -37,19 +39,22 @@ async def consume_code(store: Store, code: Code, *, now: float, refresh: tuple[s
 
     Of any number of callers, in any number of processes, one gets True.
     """
-    async with store.write() as connection:
-        if (await connection.execute(lock_living_family(code.family.id))).first() is None:
+
+    def consume(connection: sa.Connection) -> bool:
+        if connection.execute(lock_living_family(code.family.id)).first() is None:
             return False
-        used = await connection.execute(
+        used = connection.execute(
             codes.update().where(codes.c.key == code.key, codes.c.used_at.is_(None)).values(used_at=now)
         )
         if used.rowcount != 1:
             return False
         if refresh:
-            await connection.execute(
+            connection.execute(
                 refresh_tokens.insert().values(key=refresh[0], family_id=code.family.id, expires_at=refresh[1])
             )
-    return True
+        return True
+
+    return await store.transact(consume)
 
 
 def _as_code(row: Any) -> Code:

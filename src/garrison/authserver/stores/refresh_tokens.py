@@ -42,26 +42,26 @@ async def rotate_refresh(
         seconds ago and the successor it then got is still unused, for then that answer was lost.
         None if the token was used before otherwise, or its family has ended.
     """
-    salt: str | None
-    async with store.write() as connection:
-        if (await connection.execute(lock_living_family(token.family.id))).first() is None:
+
+    def rotate(connection: sa.Connection) -> str | None:
+        if connection.execute(lock_living_family(token.family.id)).first() is None:
             return None
         mine = refresh_tokens.c.key == token.key
-        used = await connection.execute(
+        used = connection.execute(
             refresh_tokens.update()
             .where(mine, refresh_tokens.c.used_at.is_(None))
             .values(used_at=now, successor_salt=successor.salt, successor_key=successor.key)
         )
-        if used.rowcount == 1:
-            salt = successor.salt
-            await connection.execute(
-                refresh_tokens.insert().values(
-                    key=successor.key, family_id=token.family.id, expires_at=successor.expires_at
-                )
+        if used.rowcount != 1:
+            return connection.scalar(_lost_answer(token.key, now - grace))
+        connection.execute(
+            refresh_tokens.insert().values(
+                key=successor.key, family_id=token.family.id, expires_at=successor.expires_at
             )
-        else:
-            salt = await connection.scalar(_lost_answer(token.key, now - grace))
-    return salt
+        )
+        return successor.salt
+
+    return await store.transact(rotate)
 
 
 def _lost_answer(key: str, since: float) -> sa.Select[Any]:

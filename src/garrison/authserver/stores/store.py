@@ -5,8 +5,8 @@ A verb is a function that takes a `Store` and does one atomic thing; the modules
 
 import os
 import sqlite3
-from asyncio import Lock
-from collections.abc import AsyncIterator
+from asyncio import Lock, to_thread
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import cache
 from importlib import import_module
@@ -52,9 +52,14 @@ class Store:
             ) from None
         self._turn = Lock()
         self._own = OwnReader(self.url.database) if self._sqlite and self.url.database and not self.url.query else None
+        self._in_one_go: sa.Engine | None = None
         if self._sqlite:
-            sa.event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
-            sa.event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
+            self._in_one_go = sa.create_engine(
+                self.url.set(drivername="sqlite"), hide_parameters=True, **_options(self.url)
+            )
+            for engine in (self._engine.sync_engine, self._in_one_go):
+                sa.event.listen(engine, "connect", _prepare_sqlite)
+                sa.event.listen(engine, "begin", _begin_sqlite)
         else:
             sa.event.listen(self._engine.sync_engine, "connect", _prepare_postgresql)
 
@@ -86,6 +91,8 @@ class Store:
     async def close(self) -> None:
         if self._own:
             self._own.close()
+        if self._in_one_go:
+            self._in_one_go.dispose()
         await self._engine.dispose()
 
     async def find(self, lookup: Lookup[T], **values: Any) -> T | None:
@@ -124,6 +131,22 @@ class Store:
             if self._sqlite:
                 await stack.enter_async_context(self._turn)
             yield await stack.enter_async_context(self._engine.begin())
+
+    async def transact(self, act: Callable[[sa.Connection], T]) -> T:
+        """What `act` returns, once its transaction is committed: like `write`, for what is done for most requests.
+
+        On SQLite it goes to a thread as one piece, where `write` goes there and back for each statement.
+        """
+        if self._in_one_go is None:
+            async with self.write() as connection:
+                return await connection.run_sync(act)
+        async with _reported(), self._turn:
+            return await to_thread(_transact, self._in_one_go, act)
+
+
+def _transact(engine: sa.Engine, act: Callable[[sa.Connection], T]) -> T:
+    with engine.begin() as connection:
+        return act(connection)
 
 
 @asynccontextmanager

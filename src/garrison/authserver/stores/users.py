@@ -31,7 +31,7 @@ async def save_user(store: Store, user: User, password_hash: str) -> bool:
 
 
 async def find_user(store: Store, username: str) -> tuple[User, str] | None:
-    """The user, disabled or not, and the Argon2id hash of the password."""
+    """The user, disabled or not, and the Argon2id hash of the password; empty for an external user."""
     return await store.find(_BY_NAME, username=username)
 
 
@@ -105,7 +105,7 @@ def _consent(username: Any, client_id: Any, resource: Any) -> sa.ColumnElement[b
 
 
 def as_user(row: Any) -> User:
-    return User(row.username, scope.parse(row.scope), row.disabled, row.created_at)
+    return User(row.username, scope.parse(row.scope), row.disabled, row.created_at, external=not row.password_hash)
 
 
 _BY_NAME = Lookup(
