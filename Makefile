@@ -35,11 +35,13 @@ services: $(STAMP)  # what tests run that isn't Python: nginx, Redis and Postgre
 test: $(STAMP) services  ## every test, with branch coverage
 	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term --dist=loadgroup
 
-bench: $(STAMP)  ## what the guard and its budgets cost, as ratios in one run
+bench: $(STAMP)  ## what the guard, its budgets and a token cost, as ratios in one run
 	@FASTMCP_LOG_ENABLED=false $(BIN)/python -m bench.guard
 	@FASTMCP_LOG_ENABLED=false $(BIN)/python -m bench.stages
 	@$(BIN)/python -m bench.throughput
 	@$(BIN)/python -m bench.budgets
+	@sh tests/npm.sh $(BIN)
+	@$(BIN)/python -m bench.authserver
 
 check: $(STAMP)  ## style, types, layers and documentation
 	@$(BIN)/ruff check .

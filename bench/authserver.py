@@ -101,17 +101,20 @@ async def running(command: list[str], port: int, health: str) -> AsyncIterator[t
         *command, cwd=ROOT, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
     )
     try:
-        await _until_it_answers(port, health)
+        await _until_it_answers(process, port, health)
         yield process.pid, time.perf_counter() - begun
     finally:
-        process.terminate()
+        if process.returncode is None:
+            process.terminate()
         await process.wait()
 
 
-async def _until_it_answers(port: int, path: str) -> None:
+async def _until_it_answers(process: asyncio.subprocess.Process, port: int, path: str) -> None:
     request = load.get(path, {"host": f"localhost:{port}", "connection": "close"})
     async with asyncio.timeout(60):
         while True:
+            if process.returncode is not None:
+                raise SystemExit("a server did not start (for oidc-provider: sh tests/npm.sh .venv/bin)")
             with contextlib.suppress(OSError):
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.write(request)

@@ -53,7 +53,8 @@ async def rotate_refresh(
             .values(used_at=now, successor_salt=successor.salt, successor_key=successor.key)
         )
         if used.rowcount != 1:
-            return connection.scalar(_lost_answer(token.key, now - grace))
+            salt: str | None = connection.scalar(_lost_answer(token.key, now - grace))
+            return salt
         connection.execute(
             refresh_tokens.insert().values(
                 key=successor.key, family_id=token.family.id, expires_at=successor.expires_at
