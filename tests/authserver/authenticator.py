@@ -39,7 +39,7 @@ class Authenticator:
     def create(self, options: dict[str, Any]) -> str:
         """The answer to navigator.credentials.create()."""
         self.user_handle = data(options["user"]["id"])
-        credential = bytes(16) + len(self.credential_id).to_bytes(2) + self.credential_id + self._cose()
+        credential = bytes(16) + len(self.credential_id).to_bytes(2) + self.credential_id + self.public_key()
         attestation = {"fmt": "none", "attStmt": {}, "authData": self._data(self.flags | ATTESTED) + credential}
         client_data = self._client_data("webauthn.create", options)
         return self._answer({"clientDataJSON": client_data, "attestationObject": cbor2.dumps(attestation)})
@@ -64,7 +64,8 @@ class Authenticator:
     def _data(self, flags: int) -> bytes:
         return hashlib.sha256(self.rp_id.encode()).digest() + bytes([flags]) + self.count.to_bytes(4)
 
-    def _cose(self) -> bytes:
+    def public_key(self) -> bytes:
+        """As COSE writes it (RFC 9053)."""
         point = self.key.public_key().public_numbers()
         return cbor2.dumps({1: 2, 3: -7, -1: 1, -2: point.x.to_bytes(32), -3: point.y.to_bytes(32)})
 

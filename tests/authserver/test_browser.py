@@ -266,6 +266,7 @@ async def test_a_person_sets_up_an_app_and_signs_in_with_its_codes(town: Town, p
     await look(page, "recovery-codes")
     await page.press("I have kept them")
     await page.shows("How you sign in")
+    await look(page, "sign-in-methods-app")
     await page.press("Sign out")
     await page.shows("You are signed out")
 
@@ -299,7 +300,7 @@ async def test_a_person_adds_a_passkey_and_signs_in_with_it_alone(town: Town, pa
     await page.fill("name", "My phone")
     await page.press("Add")
     await page.shows("How you sign in")
-    await look(page, "sign-in-methods")
+    await look(page, "sign-in-methods-passkey")
     (held,) = await page.credentials()
     assert (held["rpId"], held["isResidentCredential"]) == ("localhost", True)
     await page.press("Sign out")

@@ -1,6 +1,8 @@
 """Each model library, end to end: models over HTTP, tools of a Bearer-protected MCP server."""
 
 import json
+from importlib.metadata import version
+from importlib.util import find_spec
 
 import pytest
 
@@ -29,7 +31,22 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Item 'summary' on TypedDict class:UserWarning"),
     pytest.mark.filterwarnings("ignore:Accessing the 'model_:DeprecationWarning"),
 ]
-each_adapter = pytest.mark.parametrize("name", ADAPTERS)
+# Two environments run this file, as not all of the libraries go together: each tests the adapters that it has.
+LIBRARIES = {
+    "openai": "openai",
+    "openai-responses": "openai",
+    "anthropic": "anthropic",
+    "langchain": "langchain_openai",
+    "dspy": "dspy",
+    "litellm": "litellm",
+}
+INSTALLED = [name for name in ADAPTERS if find_spec(LIBRARIES[name])]
+each_adapter = pytest.mark.parametrize("name", INSTALLED)
+
+
+def test_each_environment_has_the_adapters_that_it_is_for() -> None:
+    newer = int(version("openai").partition(".")[0]) >= 3
+    assert set(ADAPTERS) - set(INSTALLED) == ({"dspy", "litellm"} if newer else set())
 
 
 @each_adapter
@@ -81,8 +98,8 @@ async def test_a_tool_that_was_not_offered_is_never_called(world: World, name: s
 
 
 @pytest.mark.parametrize(
-    "name", ["openai", "openai-responses", "langchain", "litellm"]
-)  # the others' protocols hold no JSON text
+    "name", [name for name in INSTALLED if name not in {"anthropic", "dspy"}]
+)  # whose protocols hold no JSON text
 async def test_arguments_that_are_no_json_are_answered_beside_good_ones(world: World, name: str) -> None:
     puppet = Puppet(lambda turn: [] if turn else [*ONE, ("get_customer_info", '{"customer_id": ')])
     world.model_stage.app = puppet.app()
@@ -220,7 +237,7 @@ async def test_tools_of_several_servers_are_kept_apart(world: World, name: str) 
 
 
 @each_adapter
-@pytest.mark.parametrize("status", [401, 500])
+@pytest.mark.parametrize("status", [401, 429, 500])
 async def test_a_providers_error_is_told_with_its_status(world: World, name: str, status: int) -> None:
     for on_text in (None, lambda text: None):
         async with connect(world.url, **world.client) as session:

@@ -1,5 +1,6 @@
 """Settings: the environment beats the file, and what is not understood is an error."""
 
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -405,3 +406,18 @@ def test_rules_that_are_no_tables_are_refused(tmp_path: Path) -> None:
         (tmp_path / "garrison.toml").write_text(text + allow)
         with pytest.raises(UsageError, match="identity_provider"):
             server_settings(tmp_path, {})
+
+
+def test_the_identity_provider_of_the_manual_is_understood(tmp_path: Path) -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "authorization-server.md").read_text()
+    (block,) = re.findall(r"^```toml\n(\[auth.identity_provider\]\n.*?)^```$", manual, re.MULTILINE | re.DOTALL)
+    (tmp_path / "garrison.toml").write_text(block)
+    provider = server_settings(tmp_path, {"GARRISON_IDENTITY_PROVIDER_SECRET": "s"}).identity_provider
+    assert provider
+    shown = set(re.findall(r"^(\w+) = ", block.partition("[[")[0], re.MULTILINE))
+    assert shown == {field.name for field in fields(IdentityProvider)} - {"client_secret", "allow"} | {
+        "client_secret_file"
+    }
+    defaults = IdentityProvider(issuer=provider.issuer, client_id="garrison", allow=provider.allow)
+    said = ("local_users", "private_addresses", "account_prompt", "grant_lifetime")
+    assert [getattr(provider, name) for name in said] == [getattr(defaults, name) for name in said]

@@ -50,7 +50,7 @@ def _endpoint(
         try:
             body = await request.json()
             if asked := _FAILING.search(str(body.get("model", ""))):
-                return JSONResponse(error(*_ERRORS[asked.group()]), int(asked.group()))
+                return JSONResponse(error(*_ERRORS[asked.group()]), int(asked.group()), _SOON)
             said = answer(body)
             if body.get("stream"):
                 return StreamingResponse(encode(events(said)), media_type="text/event-stream")
@@ -66,6 +66,8 @@ _ERRORS = {
     "429": ("rate_limit_error", "too many requests"),
     "500": ("api_error", "the model broke"),
 }
+_SOON = {"retry-after-ms": "1"}
+"""The providers' own word for when to try again, as their libraries do by themselves."""
 _FAILING = re.compile(f"(?<=-)({'|'.join(_ERRORS)})$")
 
 

@@ -27,6 +27,8 @@ from garrison.guard.begun import Begun
 from garrison.guard.refusal import BodyTimeout, HeaderMismatch, ParseFailed, Refusal, TooLarge
 from garrison.guard.types import Message, Request, Shape
 
+_ENCODED = "=?"
+"""How a name begins that is not written as it is."""
 _MEMBERS = {
     frozenset({"jsonrpc", *members, *params}): shape
     for members, shape in (
@@ -151,7 +153,7 @@ def _check_mirrors(request: Request, message: Message) -> None:
         raise HeaderMismatch(f"The {MCP_METHOD_HEADER} header is not the body's method.")
     if name is not None:
         key = NAME_BEARING_METHODS.get(message.method)
-        if key is None or decode_header_value(name) != message.params.get(key):
+        if key is None or (decode_header_value(name) if name.startswith(_ENCODED) else name) != message.params.get(key):
             raise HeaderMismatch(f"The {MCP_NAME_HEADER} header is not the name in the body.")
 
 

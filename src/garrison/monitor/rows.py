@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import chain
 from typing import Any
 
 import msgspec
@@ -40,7 +39,10 @@ AT_ONCE = 16
 
 def insertion(rows: Sequence[Row]) -> tuple[str, Sequence[str | float]]:
     """One statement that inserts all of `rows`, at most `AT_ONCE`, and its values."""
-    return (INSERT, rows[0]) if len(rows) == 1 else (_insert_many(len(rows)), tuple(chain.from_iterable(rows)))
+    values: tuple[str | float, ...] = rows[0]
+    for row in rows[1:]:
+        values += row
+    return _insert_many(len(rows)), values
 
 
 @lru_cache(AT_ONCE)

@@ -34,13 +34,13 @@ def code(secret: bytes, step: int) -> str:
     return _generator(secret).generate(step * STEP).decode()
 
 
-def matching_step(secret: bytes, typed: str, now: float, *, after: int = -1) -> int | None:
+def matching_step(secret: bytes, typed: str, now: float) -> int | None:
     """The step whose code was `typed`, among those that `DRIFT` allows; None if there is none.
 
-    A code is good once (§5.2): `after` is the last step whose code was taken, and only later ones count.
+    A code is good once (§5.2): whoever takes it keeps the step, and takes no code of it or an earlier one again.
     """
     middle = int(now // STEP)
-    steps = range(max(middle - DRIFT, after + 1, 0), middle + DRIFT + 1)
+    steps = range(max(middle - DRIFT, 0), middle + DRIFT + 1)
     return next((step for step in steps if compare_digest(typed.encode(), code(secret, step).encode())), None)
 
 

@@ -51,6 +51,8 @@ async def test_an_account_is_its_subjects_whatever_name_or_address_another_has(m
         async with town.world.browser() as browser:
             assert (await signed_in(town, browser, client)).status_code == 303
         assert set(await users(town)) == {"idp:alice@example.com"}
+        shown = await admin.show_identity(town.world.store, "idp:alice@example.com")
+        assert shown == (town.provider.issuer, "alice-sub")
         reasons = [event.reason for event in town.world.events.of(Kind.LOGIN_FAILED)]
         assert reasons == ["idp:alice@example.com is the name of another subject already"]
 

@@ -126,6 +126,7 @@ async def test_an_error_of_the_provider_is_a_page_and_never_a_redirect(town: Fed
             assert not Links(response.text).refresh
         state = (await departed(town.world, browser, client))["state"]
         assert (await returned(browser, {"state": state, "iss": town.provider.issuer})).status_code == 502
+    assert reasons(town)[-1] == "the answer has no code"
     assert nobody_signed_in(town)
     assert reasons(town)[:2] == ["the provider answered access_denied", "the provider answered an error"]
 

@@ -64,6 +64,16 @@ async def test_the_provider_is_asked_as_openid_connect_says(town: Federation) ->
     assert len({asked["code_challenge"], asked["state"], asked["nonce"]}) == 3
 
 
+async def test_the_time_that_was_taken_to_agree_is_not_missing_at_the_provider(town: Federation) -> None:
+    client = await town.world.client()
+    async with town.world.browser() as browser:
+        page = await question(town.world, browser, client)
+        town.world.time += town.world.settings.sign_in_lifetime - 1
+        asked = query_of_address(await answered(browser, page))
+        town.world.time += town.world.settings.sign_in_lifetime - 1
+        assert query_of(await returned(browser, town.provider.authorize(asked)))["code"]
+
+
 async def test_each_departure_has_values_of_its_own(town: Federation) -> None:
     client = await town.world.client()
     async with town.world.browser() as browser:
@@ -199,7 +209,7 @@ async def test_a_person_signs_in_to_their_own_page_too(town: Federation) -> None
         assert "Support desk" in (await browser.get("/account/grants")).text
 
 
-async def test_18_an_error_for_a_client_that_nobody_vouches_for_waits_for_the_sign_in(town: Federation) -> None:
+async def test_an_error_for_a_client_that_nobody_vouches_for_waits_for_the_sign_in(town: Federation) -> None:
     client = await town.world.client(public=True)
     async with town.world.browser() as browser:
         page = await question(town.world, browser, client, code_challenge="short")

@@ -18,7 +18,7 @@ async def used(exchange: Exchange, username: str, typed: str) -> str | None:
     found = await find_totp(exchange.store, username)
     if found is None:
         return None
-    step = totp.matching_step(opened(exchange, found), _compact(typed), exchange.now, after=found.last_step)
+    step = totp.matching_step(opened(exchange, found), _compact(typed), exchange.now)
     if step is not None:
         return "code" if await use_step(exchange.store, username, step) else None
     key = recovery_key(exchange, username, typed)

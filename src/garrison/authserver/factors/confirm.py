@@ -17,7 +17,7 @@ from garrison.authserver.records import Session
 from garrison.authserver.stores.totp import find_totp
 from garrison.authserver.stores.users import find_user
 from garrison.base.events import Kind
-from garrison.oauth.errors import InvalidRequest
+from garrison.oauth.errors import AccessDenied, InvalidRequest
 
 PATH = "/account/confirm"
 _WRONG = "This is not your password, nor a code of yours that is still good."
@@ -76,6 +76,8 @@ async def endpoint(exchange: Exchange) -> Response:
     session = await cookies.session(exchange)
     if session is None:
         return to_page(exchange, "/login")
+    if session.user.external:
+        raise AccessDenied("You sign in at the identity provider, and change there how you do.")
     posted = exchange.request.method == "POST"
     query: bytes = exchange.request.scope["query_string"]
     form = await forms.read_form(exchange.request, exchange.settings.max_form_bytes) if posted else forms.parse(query)

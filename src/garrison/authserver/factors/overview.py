@@ -51,10 +51,12 @@ async def _sign_others_out(exchange: Exchange, session: Session) -> Response:
 async def _show(exchange: Exchange, session: Session) -> Response:
     username, browser = session.user.username, cookies.read(exchange) or ""
     factors = (await factors_of(exchange.store, username)).get(username, Factors())
+    provider = exchange.settings.identity_provider
     others = await count_sessions(exchange.store, username, exchange.now) - 1
     return pages.page(
         exchange,
         "sign_in_methods.html",
+        provider=provider.label if provider and session.user.external else "",
         factors=factors,
         passkeys=[_row(passkey) for passkey in await passkeys_of(exchange.store, username)],
         passkeys_possible=relying_party.is_possible(exchange.settings),

@@ -41,7 +41,9 @@ async def read(exchange: Exchange) -> User | None:
     except InvalidRequest:
         return None
     found = await find_user(exchange.store, payload["username"])
-    if found is None or found[0].disabled or not seal.same_mac(payload["browser"], seal.hashed(browser)):
+    if found is None or found[0].disabled or not exchange.settings.takes_users(external=found[0].external):
+        return None
+    if not seal.same_mac(payload["browser"], seal.hashed(browser)):
         return None
     return found[0] if seal.same_mac(payload["password"], _password(exchange, found[1])) else None
 

@@ -24,7 +24,9 @@ class RefusedError(Exception):
 
 
 def is_possible(settings: AuthServerSettings) -> bool:
-    """WebAuthn knows names, not addresses (§5.1.3)."""
+    """For users of ours, and at a name: WebAuthn knows no addresses (§5.1.3)."""
+    if not settings.takes_users(external=False):
+        return False
     try:
         ipaddress.ip_address(name(settings))
     except ValueError:

@@ -83,8 +83,9 @@ async def _waiting(exchange: Exchange, sealed: str) -> Waiting:
         return Waiting()
     request = authorization_response.unseal(exchange, sealed)
     client = await consent.client_of(exchange, request)
+    # A request that is an error has no scope: there is nothing to agree to but the sign-in.
     scopes = granting.ceiling(exchange.settings, client, request.resource) & request.scopes
-    return Waiting(sealed, request, client, frozenset() if request.error else scopes)
+    return Waiting(sealed, request, client, scopes)
 
 
 async def _refuse(exchange: Exchange, waiting: Waiting) -> Response:
@@ -123,7 +124,7 @@ async def _leave(exchange: Exchange, provider: Provider, waiting: Waiting, brows
         Departure(
             key=seal.hashed(state),
             browser=seal.hashed(browser),
-            request=waiting.sealed,
+            request=waiting.request.sealed(exchange) if waiting.request else "",  # with time anew, for the way there
             agreed=scope.render(waiting.scopes),
             expires_at=exchange.now + exchange.settings.sign_in_lifetime,
         ),

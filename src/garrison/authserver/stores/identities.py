@@ -23,6 +23,14 @@ async def find_external(store: Store, issuer: str, subject: str) -> User | None:
     return as_user(row) if row else None
 
 
+async def identity_of(store: Store, username: str) -> tuple[str, str] | None:
+    """Issuer and subject of an external user."""
+    query = sa.select(identities.c.issuer, identities.c.subject).where(identities.c.username == username)
+    async with store.read() as connection:
+        row = (await connection.execute(query)).one_or_none()
+    return (row.issuer, row.subject) if row else None
+
+
 async def save_external(store: Store, user: User, issuer: str, subject: str) -> bool:
     """Whether the user was saved: False means that the name or the subject is taken."""
     key = _key(issuer, subject)
