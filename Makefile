@@ -47,12 +47,14 @@ $(OPENAI3)/.ready: $(STAMP) requirements/openai3.txt
 	  $$UV pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-bench: $(STAMP)  ## what the guard, its budgets and the clients cost, as ratios in one run
+bench: $(STAMP)  ## what the guard, its budgets, a token and the clients cost, as ratios in one run
 	@FASTMCP_LOG_ENABLED=false $(BIN)/python -m bench.guard
 	@FASTMCP_LOG_ENABLED=false $(BIN)/python -m bench.stages
 	@$(BIN)/python -m bench.throughput
 	@$(BIN)/python -m bench.budgets
 	@$(BIN)/python -m bench.clients
+	@sh tests/npm.sh $(BIN)
+	@$(BIN)/python -m bench.authserver
 
 check: $(STAMP)  ## style, types, layers and documentation
 	@$(BIN)/ruff check .

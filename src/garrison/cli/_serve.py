@@ -37,7 +37,7 @@ async def _serve(
     args: argparse.Namespace, name: str, build: "Callable[[EventStore], AbstractAsyncContextManager[ASGIApp]]"
 ) -> None:
     from garrison.config import server_settings
-    from garrison.demo.system import certificate_files
+    from garrison.demo.authorization import certificate_files
     from garrison.home import Home
     from garrison.monitor.store import EventStore
     from garrison.serving import Endpoint, bind, check_plain_http, running, until_interrupted

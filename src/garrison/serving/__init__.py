@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import gc
 import secrets
 import signal
 import socket
@@ -100,6 +101,8 @@ async def running(*endpoints: Endpoint) -> AsyncIterator[None]:
 
 async def until_interrupted() -> None:
     """Return on SIGINT (Ctrl-C) or SIGTERM."""
+    gc.collect()
+    gc.freeze()  # what was made until now stays: looking through it again and again would hold requests up
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     signals = (signal.SIGINT, signal.SIGTERM)

@@ -26,7 +26,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own signature
         super().connection_made(transport)
-        self._begin_head()
+        self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_head()
@@ -38,10 +38,13 @@ class BoundedConnection(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES:
                 self._refuse(_TOO_LARGE)
+            else:
+                self._watch()  # most heads come in one piece, and need no clock
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._begin_head()
+        self._end_head()
+        self._in_head, self._head_bytes = True, 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # RFC 9110 §5.5: white space around a value is no part of it; httptools leaves what follows it.
@@ -55,10 +58,9 @@ class BoundedConnection(HttpToolsProtocol):
         self._end_head()
         super().on_headers_complete()
 
-    def _begin_head(self) -> None:
-        self._end_head()
-        self._in_head, self._head_bytes = True, 0
-        self._patience = self.loop.call_later(HEAD_SECONDS, self._refuse, _TOO_SLOW)
+    def _watch(self) -> None:
+        if self._patience is None:
+            self._patience = self.loop.call_later(HEAD_SECONDS, self._refuse, _TOO_SLOW)
 
     def _end_head(self) -> None:
         self._in_head = False
