@@ -78,8 +78,10 @@ def run_async(main: Coroutine[Any, Any, T]) -> T:
 
 
 def note(text: str) -> None:
-    """Say something to the person at the terminal, beside the output proper."""
-    print(text, file=sys.stderr)
+    """Say something to the person at the terminal, beside the output; a server's words in it move no cursor."""
+    from garrison.clients.display import plain
+
+    print(plain(text), file=sys.stderr)
 
 
 def quiet_libraries() -> None:
