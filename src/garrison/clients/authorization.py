@@ -5,7 +5,7 @@ import secrets
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
-from garrison.clients.errors import AuthorizationFailed, TokenRefused
+from garrison.clients.errors import AuthorizationFailed, StrayAnswer, TokenRefused
 from garrison.oauth import pkce, redirect_uri
 from garrison.oauth import scope as scope_rfc6749
 from garrison.oauth.server_metadata import ServerMetadata
@@ -59,18 +59,19 @@ def process_authorization_response(query: str, request: AuthorizationRequest, se
     """The code in `query`, if it answers `request` and comes from `server`.
 
     Raises:
-        AuthorizationFailed: it answers another request, or comes from another server, or has no code.
+        StrayAnswer: it answers another request: anybody can have sent it.
+        AuthorizationFailed: it comes from another server, or has no code.
         TokenRefused: the server, or the user, said no.
     """
     try:
         pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=20)
     except ValueError as error:
-        raise AuthorizationFailed("the login's answer can't be read") from error
+        raise StrayAnswer("the login's answer can't be read") from error
     params = dict(pairs)
+    if not hmac.compare_digest(params.get("state", "").encode(), request.state.encode()):
+        raise StrayAnswer("the login's answer belongs to another request (state)", "Try to log in again.")
     if len(params) != len(pairs):
         raise AuthorizationFailed("the login's answer repeats a parameter")
-    if not hmac.compare_digest(params.get("state", "").encode(), request.state.encode()):
-        raise AuthorizationFailed("the login's answer belongs to another request (state)", "Try to log in again.")
     _check_issuer(params.get("iss"), server)
     if "error" in params:
         raise TokenRefused(params["error"], params.get("error_description", ""))
