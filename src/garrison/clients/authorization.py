@@ -3,7 +3,7 @@
 import hmac
 import secrets
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from garrison.clients.errors import AuthorizationFailed, StrayAnswer, TokenRefused
 from garrison.oauth import pkce, redirect_uri
@@ -53,6 +53,25 @@ def authorization_request(
     return AuthorizationRequest(
         redirect_uri.with_params(server.authorization_endpoint, params), redirect, state, verifier
     )
+
+
+def check_mix_up(server: ServerMetadata) -> None:
+    """RFC 9700 §4.4, for a client that other servers know by the same id and redirect URI.
+
+    Metadata of a malicious server can name another's authorization endpoint beside its own token endpoint, which then
+    gets the other's code. Where the answer says who answers (iss), that shows; elsewhere the two must be one server's.
+
+    Raises:
+        AuthorizationFailed: they are not.
+    """
+    if server.iss_parameter_supported:
+        return
+    asked, issuer = urlsplit(server.authorization_endpoint), urlsplit(server.issuer)
+    if (asked.scheme, asked.netloc) != (issuer.scheme, issuer.netloc):
+        raise AuthorizationFailed(
+            f"{server.issuer} sends its users to {asked.netloc} to log in, and does not say who answers (RFC 9207)",
+            f"If that is right, name it: issuer (--issuer {server.issuer}, OAUTH_ISSUER_URL).",
+        )
 
 
 def process_authorization_response(query: str, request: AuthorizationRequest, server: ServerMetadata) -> str:
