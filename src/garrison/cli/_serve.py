@@ -40,7 +40,8 @@ async def _serve(
     from garrison.demo.system import certificate_files
     from garrison.home import Home
     from garrison.monitor.store import EventStore
-    from garrison.serving import Bounds, Endpoint, bind, check_plain_http, running, until_interrupted
+    from garrison.serving import Endpoint, bind, check_plain_http, running, until_interrupted
+    from garrison.serving.connection import Bounds
     from garrison.tls.context import server_context
 
     home = Home(args.home)

@@ -25,7 +25,8 @@ from garrison.monitor.store import EventStore
 from garrison.oauth import resource as resource_rfc8707
 from garrison.oauth.errors import InvalidTarget
 from garrison.protection import fastmcp_schemas, guarded
-from garrison.serving import Bounds, Endpoint, bind, running
+from garrison.serving import Endpoint, bind, running
+from garrison.serving.connection import Bounds
 from garrison.tls.authority import ensure
 from garrison.tls.context import server_context
 
