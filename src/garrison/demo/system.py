@@ -22,6 +22,7 @@ from garrison.monitor.report import summary
 from garrison.monitor.store import EventStore
 from garrison.protection import fastmcp_schemas, guarded
 from garrison.serving import Endpoint, bind, running
+from garrison.serving.connection import Bounds
 from garrison.tls.context import server_context
 
 TLS_PORTS = (8443, 8001)
@@ -98,14 +99,15 @@ async def serving_both(home: Home, settings: ServerSettings, at: Addresses) -> A
         for bound in auth_sockets:
             bound.close()
         raise
+    bounds = Bounds(settings.body_seconds, settings.max_connections)
     async with EventStore(home.events, durability=settings.durability) as events, contextlib.AsyncExitStack() as stack:
         auth = authorization_server(home, settings, at.issuer, [at.resource], events)
         mcp = await stack.enter_async_context(guarded_server(home, settings, at.issuer, at.resource, events))
         await announce(events, Kind.SERVER_STARTED, at.issuer, at.resource)
         await stack.enter_async_context(
             running(
-                Endpoint("authorization server", auth, auth_sockets, context),
-                Endpoint("MCP server", mcp, mcp_sockets, context),
+                Endpoint("authorization server", auth, auth_sockets, context, bounds),
+                Endpoint("MCP server", mcp, mcp_sockets, context, bounds),
             )
         )
         try:
