@@ -1,3 +1,5 @@
+import asyncio
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -15,7 +17,21 @@ from tests.postgresql import PostgreSQL, running
 
 @pytest.fixture(scope="session")
 def signing_key() -> jwks.SigningKey:
-    return jwks.new_signing_key()
+    """Of a quick kind: reading an RSA key takes longer than most tests."""
+    return jwks.new_signing_key("ES256")
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite database that has its tables and nothing in them, to be copied."""
+    path = tmp_path_factory.mktemp("migrated") / "auth.db"
+
+    async def migrate() -> None:
+        async with open_store(str(path)):
+            pass
+
+    asyncio.run(migrate())
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +50,9 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-async def make_world(database_url: str, signing_key: jwks.SigningKey) -> AsyncIterator[Make]:
+async def make_world(database_url: str, signing_key: jwks.SigningKey, migrated: Path) -> AsyncIterator[Make]:
+    if "://" not in database_url:
+        shutil.copyfile(migrated, database_url)
     async with AsyncExitStack() as stack:
 
         async def make(**changes: Any) -> World:

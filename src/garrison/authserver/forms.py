@@ -44,6 +44,8 @@ def parse(encoded: bytes) -> Parameters:
         pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
     except ValueError as error:
         raise InvalidRequest("the parameters are not form-encoded UTF-8, or there are too many") from error
+    if any("\0" in text for pair in pairs for text in pair):
+        raise InvalidRequest("a parameter has a character that no database can hold (NUL)")
     return Parameters(pairs)
 
 
@@ -65,7 +67,9 @@ async def read_json(request: Request, max_bytes: int) -> Any:
     """
     body = await _read(request, JSON, max_bytes)
     try:
-        return json.loads(body)
+        document = json.loads(body)
+        json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair is no text, and nobody could be told it
+        return document
     except (ValueError, RecursionError) as error:
         raise InvalidRequest("the body is not JSON") from error
 
