@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench check format lock clean services
+.PHONY: help setup demo test mutants fuzz bench check format lock clean services
 
 help:  ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,12 @@ services: $(STAMP)  # what tests run that isn't Python: nginx, Redis and Postgre
 
 test: $(STAMP) services  ## every test, with branch coverage
 	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term --dist=loadgroup
+
+mutants: $(STAMP)  ## take each check of the authorization server away in turn, and see the tests notice
+	@$(BIN)/python -m tests.mutants.run
+
+fuzz: $(STAMP)  ## 20,000 bad requests to the authorization server, others every day
+	@GARRISON_FUZZ=20000 GARRISON_FUZZ_SEED=$$(date +%Y%j) $(BIN)/python -m pytest -n 2 tests/authserver/test_fuzz.py
 
 bench: $(STAMP)  ## what the guard and its budgets cost, as ratios in one run
 	@FASTMCP_LOG_ENABLED=false $(BIN)/python -m bench.guard
