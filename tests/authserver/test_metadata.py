@@ -6,7 +6,6 @@ from garrison.authserver.token import GRANTS
 from garrison.oauth import server_metadata
 from tests.authserver.world import ISSUER, RESOURCE, Make, World
 
-
 OAUTH, OPENID = "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"
 
 

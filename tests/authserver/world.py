@@ -39,6 +39,10 @@ Make = Callable[..., Awaitable["World"]]
 """Makes a server with other settings."""
 
 
+SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For tests of what no database has a say in: they run once."""
+
+
 class Recorder:
     """An event sink that keeps events in memory, and can be told to fail as a full disk would."""
 
@@ -124,9 +128,19 @@ class World:
         return self.time
 
     async def another_app(self, **changes: Any) -> Starlette:
-        """A second replica on the same database; `fetcher` may be another one than our own network."""
+        """A second replica on the same database; `fetcher` may be another one than our own network, `provider_fetcher`
+        than a patient one that reaches loopback.
+        """
         fetcher = changes.pop("fetcher", self.web)
-        app = create_app(self.changed(**changes), events=self.events, clock=self.now, fetcher=fetcher)
+        settings = self.changed(**{name: value for name, value in changes.items() if name != "provider_fetcher"})
+        patient = Fetcher(timeout=60, private_addresses=True) if settings.identity_provider else None
+        app = create_app(
+            settings,
+            events=self.events,
+            clock=self.now,
+            fetcher=fetcher,
+            provider_fetcher=changes.get("provider_fetcher", patient),
+        )
         await self.stack.enter_async_context(app.router.lifespan_context(app))
         return app
 

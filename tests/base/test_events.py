@@ -1,12 +1,12 @@
 """Security events: one event is one line (THREATS.md 29), and what can't be made durable is an error."""
 
 import unicodedata
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from garrison.base.errors import EventStoreError
 from garrison.base.events import (
@@ -91,7 +91,7 @@ def test_a_cut_is_marked() -> None:
 @pytest.mark.parametrize("field", ["correlation_id", "subject", "client_id", "address", "target", "reason"])
 async def test_every_text_of_an_event_is_cleaned_before_it_is_written(field: str) -> None:
     sink = Memory()
-    event = replace(Event(kind=Kind.CALL_DENIED, correlation_id="c"), **{field: "a\r\nb"})  # type: ignore[arg-type]  # its name varies
+    event = replace(Event(kind=Kind.CALL_DENIED, correlation_id="c"), **{field: "a\r\nb"})
     await emit(sink, event)
     assert getattr(sink.events[0], field) == "a\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}b"
 

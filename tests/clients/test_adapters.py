@@ -1,12 +1,15 @@
 """Each model library, end to end: models over HTTP, tools of a Bearer-protected MCP server."""
 
 import json
+from importlib.metadata import version
+from importlib.util import find_spec
 
 import pytest
 
 from garrison.clients.adapters import ADAPTERS, load
-from garrison.clients.answer import Call
+from garrison.clients.answer import Answer, Call
 from garrison.clients.errors import ModelFailed, TooManyTurns
+from garrison.clients.question import Options
 from garrison.clients.session import connect
 from tests.clients.puppet import Puppet
 from tests.clients.world import McpGate, World, serving
@@ -28,7 +31,22 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Item 'summary' on TypedDict class:UserWarning"),
     pytest.mark.filterwarnings("ignore:Accessing the 'model_:DeprecationWarning"),
 ]
-each_adapter = pytest.mark.parametrize("name", ADAPTERS)
+# Two environments run this file, as not all of the libraries go together: each tests the adapters that it has.
+LIBRARIES = {
+    "openai": "openai",
+    "openai-responses": "openai",
+    "anthropic": "anthropic",
+    "langchain": "langchain_openai",
+    "dspy": "dspy",
+    "litellm": "litellm",
+}
+INSTALLED = [name for name in ADAPTERS if find_spec(LIBRARIES[name])]
+each_adapter = pytest.mark.parametrize("name", INSTALLED)
+
+
+def test_each_environment_has_the_adapters_that_it_is_for() -> None:
+    newer = int(version("openai").partition(".")[0]) >= 3
+    assert set(ADAPTERS) - set(INSTALLED) == ({"dspy", "litellm"} if newer else set())
 
 
 @each_adapter
@@ -80,8 +98,8 @@ async def test_a_tool_that_was_not_offered_is_never_called(world: World, name: s
 
 
 @pytest.mark.parametrize(
-    "name", ["openai", "openai-responses", "langchain", "litellm"]
-)  # the others' protocols hold no JSON text
+    "name", [name for name in INSTALLED if name not in {"anthropic", "dspy"}]
+)  # whose protocols hold no JSON text
 async def test_arguments_that_are_no_json_are_answered_beside_good_ones(world: World, name: str) -> None:
     puppet = Puppet(lambda turn: [] if turn else [*ONE, ("get_customer_info", '{"customer_id": ')])
     world.model_stage.app = puppet.app()
@@ -141,6 +159,37 @@ async def test_the_text_is_told_as_it_comes_and_adds_up_to_the_answer(world: Wor
 
 
 @each_adapter
+async def test_a_question_of_a_conversation_is_understood_by_those_before_it(world: World, name: str) -> None:
+    history: list[object] = []
+    value = "Calculate their account value with purchases of $7"
+
+    async def ask(question: str, kept: list[object] | None, model: str = "scripted") -> Answer:
+        known: Options = {"base_url": world.model, "api_key": "any", "model": model, "history": kept}
+        return await load(name).run(session, question, **known)
+
+    async with connect(world.url, **world.client) as session:
+        await ask("Get information about customer ABC123", history)
+        before = list(history)
+        with pytest.raises(ModelFailed):
+            await ask("And about customer XYZ789?", history, "scripted-500")
+        assert history == before  # as if it had not been asked
+        answer, fresh = await ask(value, history), await ask(value, None)
+    assert [(call.name, dict(call.arguments)) for call in answer.calls] == [
+        ("calculate_account_value", {"customer_id": "ABC123", "amounts": [7]})
+    ]
+    assert answer.text in str(history[-1])
+    assert len(history) > len(before)
+    assert fresh.calls == ()
+
+
+@each_adapter
+async def test_an_option_that_no_adapter_has_is_refused(world: World, name: str) -> None:
+    async with connect(world.url, **world.client) as session:
+        with pytest.raises(TypeError, match="max_turn"):
+            await load(name).run(session, "x", max_turn=1)  # type: ignore[call-arg]
+
+
+@each_adapter
 async def test_the_tokens_of_all_turns_are_counted(world: World, name: str) -> None:
     for on_text in (None, lambda text: None):
         async with connect(world.url, **world.client) as session:
@@ -188,7 +237,7 @@ async def test_tools_of_several_servers_are_kept_apart(world: World, name: str) 
 
 
 @each_adapter
-@pytest.mark.parametrize("status", [401, 500])
+@pytest.mark.parametrize("status", [401, 429, 500])
 async def test_a_providers_error_is_told_with_its_status(world: World, name: str, status: int) -> None:
     for on_text in (None, lambda text: None):
         async with connect(world.url, **world.client) as session:

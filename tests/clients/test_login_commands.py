@@ -1,47 +1,15 @@
 """`garrison login`, `whoami`, `tools` without a flag, and `logout`, as a person types them."""
 
 import json
-import os
 import re
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
-import anyio
 import pytest
 
 from garrison.base.errors import UsageError
 from garrison.config import client_settings
-from tests.clients.browser import Browser
+from tests.clients.shell import Shell
 from tests.clients.world import World
-
-GARRISON = str(Path(sys.executable).with_name("garrison"))
-
-
-@dataclass
-class Shell:
-    folder: Path
-
-    def _environ(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in os.environ if name.startswith("COV_CORE") or name == "PYTHONPATH"}
-        own = {"GARRISON_LOGINS": str(self.folder / "logins"), "HOME": str(self.folder), "COLUMNS": "200"}
-        return {**kept, **own, "PATH": "/usr/bin:/bin"}
-
-    async def type(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        """What `garrison WORDS` says; whatever address it prints is opened by a person who says yes."""
-        said = ""
-        with anyio.fail_after(60):
-            async with await anyio.open_process([GARRISON, *words], cwd=self.folder, env=self._environ()) as process:
-                assert process.stdout
-                assert process.stderr
-                async for part in process.stderr:
-                    said += part.decode()
-                    if address := re.search(r"^(http\S+)\n", said, re.MULTILINE):
-                        said = said.replace(address.group(1), "ADDRESS")
-                        await Browser().open(address.group(1))
-                printed = b"".join([part async for part in process.stdout]).decode()
-        return subprocess.CompletedProcess(words, process.returncode or 0, printed, said)
 
 
 @pytest.fixture

@@ -236,6 +236,8 @@ class McpGate:
     open: bool = False
     clock: Clock = time.time
     seen: list[Seen] = field(default_factory=list)
+    slow: anyio.Event = field(default_factory=anyio.Event)
+    """Set when a call is under way that waits for `released`."""
     released: anyio.Event = field(default_factory=anyio.Event)
     inner: Starlette = field(init=False)
 
@@ -305,6 +307,7 @@ def tools_server(gate: McpGate) -> MCPServer:
     async def get_customer_info(customer_id: str) -> dict[str, Any]:
         """Retrieve a customer's information by customer ID."""
         if customer_id == "SLOW01":
+            gate.slow.set()
             await gate.released.wait()
         contact = {"email": f"{customer_id.lower()}@example.com", "phone": "+1-555-0100"}
         return {

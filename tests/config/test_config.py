@@ -1,10 +1,12 @@
 """Settings: the environment beats the file, and what is not understood is an error."""
 
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
+from garrison.authserver.federation.settings import Allow, IdentityProvider
 from garrison.base.errors import UsageError
 from garrison.config import TEMPLATE, client_settings, model_settings, policy, server_settings
 from garrison.guard.conditions import at_least, at_most, between, one_of
@@ -28,7 +30,14 @@ def test_the_template_changes_nothing(tmp_path: Path) -> None:
 def test_every_line_of_the_template_works_when_its_comment_sign_is_removed(tmp_path: Path) -> None:
     lines = [line.removeprefix("# ") if " = " in line or "# [" in line else line for line in TEMPLATE.splitlines()]
     (tmp_path / "garrison.toml").write_text("\n".join(lines))
+    (tmp_path / "identity-provider.secret").write_text("s3cret\n")
     settings = server_settings(tmp_path, {})
+    assert settings.identity_provider == IdentityProvider(
+        issuer="https://login.example.com",
+        client_id="garrison",
+        client_secret="s3cret",
+        allow=(Allow(scope=frozenset({"customer:read", "ticket:create"}), claims={"groups": ("support",)}),),
+    )
     assert settings.policy == Policy(
         tools={
             "get_customer_info": needs(
@@ -40,7 +49,7 @@ def test_every_line_of_the_template_works_when_its_comment_sign_is_removed(tmp_p
         resources={"users://{id}/profile": needs("customer:read")},
         hierarchy={"admin:all": {"customer:read"}},
     )
-    assert replace(settings, policy=None) == server_settings(tmp_path / "none", {})
+    assert replace(settings, policy=None, identity_provider=None) == server_settings(tmp_path / "none", {})
 
 
 def test_the_environment_beats_the_file(tmp_path: Path) -> None:
@@ -308,3 +317,107 @@ def test_what_unproven_clients_may_do_is_set_in_the_file_and_the_token_in_the_en
     (tmp_path / "garrison.toml").write_text("[auth]\nclient_document_hosts = [1]\n")
     with pytest.raises(UsageError):
         server_settings(tmp_path, {})
+
+
+PROVIDER = """
+[auth.identity_provider]
+issuer = "https://login.example"
+client_id = "us"
+client_secret_file = "secret"
+name = "Example"
+scopes = "openid groups"
+username_claim = "email"
+local_users = true
+private_addresses = true
+account_prompt = "select_account"
+grant_lifetime = 3600
+[[auth.identity_provider.allow]]
+scope = "a:b c:d"
+claims = { groups = ["x", 1, true] }
+email_domains = ["example.com"]
+[[auth.identity_provider.allow]]
+scope = "a:b"
+everyone = true
+"""
+
+
+def test_every_setting_of_an_identity_provider_is_in_the_file_and_its_secret_in_another(tmp_path: Path) -> None:
+    (tmp_path / "garrison.toml").write_text(PROVIDER)
+    (tmp_path / "secret").write_text("of the file\n")
+    wanted = IdentityProvider(
+        issuer="https://login.example",
+        client_id="us",
+        client_secret="of the file",
+        name="Example",
+        scopes=frozenset({"openid", "groups"}),
+        username_claim="email",
+        local_users=True,
+        private_addresses=True,
+        account_prompt="select_account",
+        grant_lifetime=3600,
+        allow=(
+            Allow(
+                scope=frozenset({"a:b", "c:d"}),
+                claims={"groups": ("x", 1, True)},
+                email_domains=("example.com",),
+            ),
+            Allow(scope=frozenset({"a:b"}), everyone=True),
+        ),
+    )
+    assert server_settings(tmp_path, {}).identity_provider == wanted
+    environ = {"GARRISON_IDENTITY_PROVIDER_SECRET": "of the environment"}
+    settings = server_settings(tmp_path, environ)
+    assert settings.identity_provider == replace(wanted, client_secret="of the environment")
+    assert "of the environment" not in repr(settings)
+    (tmp_path / "secret").write_text("\n")
+    for remove in (False, True):
+        if remove:
+            (tmp_path / "secret").unlink()
+        with pytest.raises(UsageError, match="client_secret_file"):
+            server_settings(tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('client_id = "us"', "", "client_id is missing"),
+        ('client_id = "us"', "client_id = 7", "must be of type str"),
+        ('name = "Example"', 'nme = "Example"', "unknown key nme"),
+        ("everyone = true", "everyon = true", "unknown key everyon"),
+        ("everyone = true", "", "everyone"),
+        ('"example.com"', "7", "email_domains must be a list of texts"),
+        ('["x", 1, true]', '"x"', "groups must be a list"),
+        ('["x", 1, true]', "[1.5]", "groups must be a list"),
+        ('scope = "a:b c:d"', "", "scope"),
+        ("local_users = true", 'local_users = "no"', "must be of type bool"),
+    ],
+)
+def test_an_identity_provider_that_is_not_understood_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in PROVIDER
+    (tmp_path / "garrison.toml").write_text(PROVIDER.replace(old, new, 1))
+    environ = {"GARRISON_IDENTITY_PROVIDER_SECRET": "s"}
+    with pytest.raises(UsageError, match=said):
+        server_settings(tmp_path, environ)
+
+
+def test_rules_that_are_no_tables_are_refused(tmp_path: Path) -> None:
+    text = '[auth.identity_provider]\nissuer = "https://a.example"\nclient_id = "us"\n'
+    for allow in ("", "allow = []", "allow = [1]"):
+        (tmp_path / "garrison.toml").write_text(text + allow)
+        with pytest.raises(UsageError, match="identity_provider"):
+            server_settings(tmp_path, {})
+
+
+def test_the_identity_provider_of_the_manual_is_understood(tmp_path: Path) -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "authorization-server.md").read_text()
+    (block,) = re.findall(r"^```toml\n(\[auth.identity_provider\]\n.*?)^```$", manual, re.MULTILINE | re.DOTALL)
+    (tmp_path / "garrison.toml").write_text(block)
+    provider = server_settings(tmp_path, {"GARRISON_IDENTITY_PROVIDER_SECRET": "s"}).identity_provider
+    assert provider
+    shown = set(re.findall(r"^(\w+) = ", block.partition("[[")[0], re.MULTILINE))
+    assert shown == {field.name for field in fields(IdentityProvider)} - {"client_secret", "allow"} | {
+        "client_secret_file"
+    }
+    defaults = IdentityProvider(issuer=provider.issuer, client_id="garrison", allow=provider.allow)
+    said = ("local_users", "private_addresses", "account_prompt", "grant_lifetime")
+    assert [getattr(provider, name) for name in said] == [getattr(defaults, name) for name in said]

@@ -3,12 +3,15 @@
 import contextlib
 import json
 import time
+from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from garrison.content import json_text
 from garrison.content.json_text import JsonError, parse_json
 
 JSON = st.recursive(
@@ -30,6 +33,80 @@ def test_what_json_can_say_comes_back(value: Any) -> None:
 def test_any_bytes_give_a_value_or_a_json_error(data: bytes) -> None:
     with contextlib.suppress(JsonError):
         assert parse_json(data) == json.loads(data)
+
+
+def compact(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def outcome(parse: Callable[[bytes], Any], data: bytes) -> str:
+    """The value with its types, as 1, 1.0 and True are equal; or what was wrong."""
+    try:
+        return repr(parse(data))
+    except JsonError as error:
+        return f"refused: {error}"
+
+
+SCRAPS = [
+    b"",
+    b" ",
+    b'"',
+    b"\\",
+    b"\\ud800",
+    b"\\u0041",
+    b"0",
+    b"-0",
+    b"e9",
+    b".0",
+    b',"a":1',
+    b"[",
+    b"}",
+    b"\xff",
+    b"\0",
+    b"NaN",
+]
+NUMBERS = [0, -1, 2**63, 2**64, -(2**200), 0.0, -0.0, 1.0, 1e16, 1e22, 1e-7, 5e-324, 1.7976931348623157e308]
+TEXTS = ["", "a", "\N{LATIN SMALL LETTER E WITH ACUTE}", '"\\/', "\x01\x1f\x7f\n", "\u2028\N{GRINNING FACE}", "{}[],:"]
+
+
+def made_up(random: Random, depth: int = 0) -> Any:
+    kind = random.randrange(7 if depth < 4 else 4)
+    if kind == 0:
+        return random.choice([None, True, False])
+    if kind == 1:
+        return random.choice([*NUMBERS, random.getrandbits(70), random.random() * 10.0 ** random.randrange(-320, 300)])
+    if kind < 4:
+        return random.choice(TEXTS)
+    if kind == 4:
+        return [made_up(random, depth + 1) for _ in range(random.randrange(4))]
+    return {random.choice(TEXTS): made_up(random, depth + 1) for _ in range(random.randrange(4))}
+
+
+def mangled(random: Random, text: bytes) -> bytes:
+    at = random.randrange(len(text) + 1)
+    return text[:at] + random.choice(SCRAPS) + text[at + random.randrange(4) :]
+
+
+@given(st.integers(0, 2**32))
+def test_the_fast_parser_and_the_strict_one_agree_on_every_text(seed: int) -> None:
+    random = Random(seed)  # noqa: S311  it makes texts up
+    for _ in range(25):
+        data = compact(made_up(random))
+        for text in (data, mangled(random, data), mangled(random, mangled(random, data))):
+            assert outcome(parse_json, text) == outcome(json_text._parse_strictly, text)
+
+
+@pytest.mark.parametrize("name", ["a", "\N{LATIN SMALL LETTER E WITH ACUTE}", ""])
+def test_compact_text_with_a_duplicate_name_is_refused_too(name: str) -> None:
+    member = compact({name: 1})[1:-1]
+    with pytest.raises(JsonError, match="duplicate name"):
+        parse_json(b'{"x":[{' + member + b"," + member + b"}]}")
+
+
+def test_compact_text_takes_the_fast_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_text, "_parse_strictly", lambda _data: "slow")
+    assert parse_json(compact({"a": [1, 1.5, "\N{SNOWMAN}", None, True]})) != "slow"
+    assert parse_json(b'{"a": 1}') == "slow"
 
 
 @pytest.mark.parametrize(

@@ -42,9 +42,9 @@ class Mutant:
 def named_after(statement: int) -> tuple[str, ...]:
     """The node ids of the tests that are named after `statement`."""
     found = defaultdict(list)
-    for file in sorted((ROOT / "tests/authserver").glob("test_*.py")):
+    for file in sorted((ROOT / "tests/authserver").rglob("test_*.py")):
         for name, number in _NAMED_AFTER.findall(file.read_text()):
-            found[int(number)].append(f"tests/authserver/{file.name}::{name}")
+            found[int(number)].append(f"{file.relative_to(ROOT)}::{name}")
     return tuple(found[statement])
 
 

@@ -1,7 +1,5 @@
 """The page where a user sees what they have granted, and takes it back."""
 
-from datetime import UTC, datetime
-
 from starlette.responses import Response
 
 from garrison.authserver import cookies, forms, pages
@@ -64,8 +62,8 @@ def _row(exchange: Exchange, browser: str, granted: Granted) -> dict[str, object
         "client_id": client.client_id,
         "resource": granted.resource,
         "scopes": pages.described(exchange, granted.scope),
-        "since": _moment(granted.since),
-        "last_used": _moment(granted.last_used) if granted.last_used else None,
+        "since": pages.moment(granted.since),
+        "last_used": pages.moment(granted.last_used) if granted.last_used else None,
         "remembered": granted.remembered,
         "csrf": cookies.form_token(exchange, browser, "take back", client.client_id, granted.resource),
     }
@@ -74,9 +72,3 @@ def _row(exchange: Exchange, browser: str, granted: Granted) -> dict[str, object
 def _home(client: Client) -> str:
     """Where its users are sent back to: all that is known of who a client is that has no document."""
     return ", ".join(sorted({pages.redirect_host(uri) for uri in client.redirect_uris}))
-
-
-def _moment(seconds: float) -> tuple[str, str]:
-    """For programs, and for people: there is no script that could know their time zone."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%MZ"), f"{moment.day} {moment.strftime('%B %Y, %H:%M')} UTC"

@@ -12,7 +12,7 @@ from garrison.authserver import registration, seal
 from garrison.authserver.passwords import hash_password
 from garrison.authserver.records import CLIENT_PREFIX, Client, User
 from garrison.authserver.settings import PasswordCost
-from garrison.authserver.stores import clients, users
+from garrison.authserver.stores import clients, identities, users
 from garrison.authserver.stores.store import Store, open_store
 from garrison.base.clock import Clock, system_clock
 from garrison.base.errors import UsageError
@@ -34,6 +34,7 @@ __all__ = [
     "set_password",
     "set_user_scope",
     "show_client",
+    "show_identity",
     "show_user",
 ]
 
@@ -200,6 +201,11 @@ async def show_user(store: Store, username: str) -> User:
     return found[0]
 
 
+async def show_identity(store: Store, username: str) -> tuple[str, str] | None:
+    """Issuer and subject of a user who signs in at the identity provider."""
+    return await identities.identity_of(store, username)
+
+
 async def set_password(
     store: Store,
     username: str,
@@ -211,7 +217,8 @@ async def set_password(
 ) -> str:
     """The new password, random if none is given. All sessions and grants of the user end."""
     password = registration.password(password)
-    await show_user(store, username)
+    if (await show_user(store, username)).external:
+        raise UsageError(f"{username} signs in at the identity provider and has no password here")
     password_hash = await hash_password(password, cost or PasswordCost())
     await _tell(events, clock, Kind.USER_CHANGED, username, subject=username, reason="a new password")
     if not await users.set_password(store, username, password_hash, now=clock()):

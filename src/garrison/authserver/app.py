@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
@@ -37,6 +38,9 @@ from garrison.authserver import (
 )
 from garrison.authserver.client_keys import ClientKeys
 from garrison.authserver.context import Exchange, Server
+from garrison.authserver.factors import add_passkey, add_totp, confirm, overview, passkey_sign_in, second_factor
+from garrison.authserver.federation import arrival, departure
+from garrison.authserver.federation.provider import Provider
 from garrison.authserver.keys import KeyRing
 from garrison.authserver.passwords import Passwords
 from garrison.authserver.settings import AuthServerSettings
@@ -73,10 +77,17 @@ class Row:
 ROUTES = (
     Row("/authorize", "GET POST", authorize.endpoint, errors.as_page),
     Row("/login", "GET POST", login.endpoint, errors.as_page),
+    Row(second_factor.PATH, "GET POST", second_factor.endpoint, errors.as_page),
+    Row(passkey_sign_in.PATH, "GET POST", passkey_sign_in.endpoint, errors.as_page),
     Row("/consent", "GET POST", consent.endpoint, errors.as_page),
     Row("/logout", "GET POST", logout.endpoint, errors.as_page),
     Row(account.PATH, "GET POST", account.endpoint, errors.as_page),
+    Row(overview.PATH, "GET POST", overview.endpoint, errors.as_page),
+    Row(confirm.PATH, "GET POST", confirm.endpoint, errors.as_page),
+    Row(add_totp.PATH, "GET POST", add_totp.endpoint, errors.as_page),
+    Row(add_passkey.PATH, "GET POST", add_passkey.endpoint, errors.as_page),
     Row("/style.css", "GET", pages.style),
+    Row("/passkey.js", "GET", pages.passkey_script),
     Row("/token", "POST", token.endpoint, cors=True),
     Row("/revoke", "POST", revoke.endpoint, cors=True),
     Row("/introspect", "POST", introspect.endpoint),
@@ -93,11 +104,13 @@ def create_app(
     events: EventSink,
     clock: Clock = system_clock,
     fetcher: Fetcher | None = None,
+    provider_fetcher: Fetcher | None = None,
 ) -> Starlette:
     """The application; its database is opened and closed by its lifespan.
 
     `fetcher` gets what clients name by a URL: their keys, and their metadata documents. It is closed with the
-    application; without one it goes to public addresses alone.
+    application; without one it goes to public addresses alone. `provider_fetcher` likewise asks the identity provider,
+    and without one goes to private addresses only if the settings say so.
     """
     store = Store(settings.database_url)
     fetcher = fetcher or Fetcher(timeout=FETCH_TIMEOUT)
@@ -110,12 +123,14 @@ def create_app(
         fetcher=fetcher,
         client_keys=ClientKeys(fetcher, clock),
         keys=KeyRing(store, settings.secret, settings.signing_keys),
+        provider=_provider(settings, provider_fetcher, clock),
     )
     well_known = [Row(path, "GET", metadata.endpoint, cors=True) for path in well_known_paths(settings.issuer)]
     app = Starlette(
         routes=[
             *_routes(server, well_known),
             *_routes(server, ROUTES, below=settings.path),
+            *_routes(server, _provider_rows(server.provider), below=settings.path),
         ],
         middleware=[Middleware(DefaultHeaders)],
         exception_handlers={HTTPException: errors.of_http},
@@ -123,6 +138,20 @@ def create_app(
     )
     app.router.redirect_slashes = False  # its redirect is a 307, which would post a password again
     return app
+
+
+def _provider(settings: AuthServerSettings, fetcher: Fetcher | None, clock: Clock) -> Provider | None:
+    wanted = settings.identity_provider
+    if wanted is None:
+        return None
+    return Provider(wanted, fetcher or Fetcher(timeout=FETCH_TIMEOUT, private_addresses=wanted.may_be_private), clock)
+
+
+def _provider_rows(provider: Provider | None) -> Iterable[Row]:
+    """There where users sign in at an identity provider, and nowhere else."""
+    if provider:
+        yield Row(departure.PATH, "GET POST", partial(departure.endpoint, provider=provider), errors.as_page)
+        yield Row(departure.RETURN_PATH, "GET", partial(arrival.endpoint, provider=provider), errors.as_page)
 
 
 def _routes(server: Server, rows: Iterable[Row], below: str = "") -> list[Route]:
@@ -193,6 +222,8 @@ def _lifespan(server: Server) -> Callable[[Starlette], AbstractAsyncContextManag
             await asyncio.gather(*chores, return_exceptions=True)
             await server.store.close()
             await server.fetcher.aclose()
+            if server.provider:
+                await server.provider.aclose()
 
     return lifespan
 

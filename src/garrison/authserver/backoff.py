@@ -1,5 +1,5 @@
-"""Back-off of wrong passwords, by account and by address (RFC 6749 §10.10): some are free, then each waits twice as
-long as the one before, up to a quarter of an hour; an hour without an attempt and all is forgotten.
+"""Back-off of wrong passwords and codes, by account and by address (RFC 6749 §10.10): some are free, then each waits
+twice as long as the one before, up to a quarter of an hour; an hour without an attempt and all is forgotten.
 """
 
 from collections.abc import AsyncIterator
@@ -18,6 +18,9 @@ from garrison.oauth.errors import TemporarilyUnavailable
 
 LONGEST_PAUSE = 900.0
 MEMORY = 3600.0
+PASSWORDS = "back-off by account"
+CODES = "back-off by account: codes"
+PROOFS = "back-off by account: proofs"
 
 
 class TooManyAttempts(TemporarilyUnavailable):
@@ -41,24 +44,32 @@ def pause(free: int, failures: int) -> float:
     return 0.0 if over <= 0 else min(LONGEST_PAUSE, 2.0 ** min(over, 10))
 
 
-async def charge(store: Store, settings: AuthServerSettings, *, username: str, address: str, now: float) -> float:
-    """Count an attempt before it is made. Returns the seconds to wait; 0 if it may be made."""
+async def charge(
+    store: Store, settings: AuthServerSettings, *, username: str, address: str, now: float, what: str = PASSWORDS
+) -> float:
+    """Count an attempt before it is made. Returns the seconds to wait; 0 if it may be made.
+
+    An account has a count for each of `what`: whoever knows the password can't clear the count of wrong codes with it.
+    """
     pauses: dict[str, Pause] = {
-        account_key(settings, username): partial(pause, settings.free_failures_per_account),
+        account_key(settings, username, what): partial(pause, settings.free_failures_per_account),
     }
     if address:
         pauses[_address_key(settings, address)] = partial(pause, settings.free_failures_per_address)
     return await charge_attempt(store, pauses, now=now, memory=MEMORY)
 
 
-async def forgive(store: Store, settings: AuthServerSettings, *, username: str, address: str) -> None:
+async def forgive(
+    store: Store, settings: AuthServerSettings, *, username: str, address: str, what: str = PASSWORDS
+) -> None:
     """The attempt was right. The address only gets this one back: one known password doesn't buy guesses at others."""
-    await forgive_attempt(store, forgotten=account_key(settings, username), reduced=_address_key(settings, address))
+    account = account_key(settings, username, what)
+    await forgive_attempt(store, forgotten=account, reduced=_address_key(settings, address))
 
 
-def account_key(settings: AuthServerSettings, username: str) -> str:
+def account_key(settings: AuthServerSettings, username: str, what: str = PASSWORDS) -> str:
     """A name for the account that tells nothing: what people type as a username is sometimes their password."""
-    return seal.mac(settings.secret, "back-off by account", username)
+    return seal.mac(settings.secret, what, username)
 
 
 def _address_key(settings: AuthServerSettings, address: str) -> str:
@@ -76,10 +87,20 @@ async def by_address(exchange: Exchange, what: str, free: int) -> AsyncIterator[
     if not exchange.address:
         yield costs
         return
-    key = seal.mac(exchange.settings.secret, f"back-off by address: {what}", stranger_unit(exchange.address))
+    key = _key_of(exchange, what)
     wait = await charge_attempt(exchange.store, {key: partial(pause, free)}, now=exchange.now, memory=MEMORY)
     if wait > 0:
         raise TooManyAttempts(wait)
     yield costs
     if costs.forgiven:
         await forgive_attempt(exchange.store, reduced=key)
+
+
+async def forgive_address(exchange: Exchange, what: str) -> None:
+    """One block of `by_address` costs nothing after all: what it began has ended well."""
+    if exchange.address:
+        await forgive_attempt(exchange.store, reduced=_key_of(exchange, what))
+
+
+def _key_of(exchange: Exchange, what: str) -> str:
+    return seal.mac(exchange.settings.secret, f"back-off by address: {what}", stranger_unit(exchange.address))

@@ -1,6 +1,7 @@
 """Consent: the user sees who wants what and where the answer goes, and decides (RFC 6749 §10.12, RFC 9700 §4.16)."""
 
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.responses import Response
@@ -48,13 +49,48 @@ async def endpoint(exchange: Exchange) -> Response:
     return await (_decide(exchange, question, form) if posted else _ask(exchange, question))
 
 
-async def _question(exchange: Exchange, sealed: str, request: AuthorizationRequest, session: Session) -> Question:
-    """Looked up again: since the request was sealed the client or the user may have lost rights."""
+async def agreed_before(exchange: Exchange, sealed: str, session: Session, agreed: frozenset[str]) -> Response:
+    """What follows a sign-in at an identity provider, before which the user has let the client have `agreed`: the code.
+
+    That decision was this browser's, on a page with all that ours shows but the user's name, minutes ago. Would more
+    be granted than was on that page, the user is asked again.
+    """
+    request = authorization_response.unseal(exchange, sealed)
+    if request.error:
+        return failure(exchange, request, request.error)
+    question = await _question(exchange, sealed, request, session)
+    if not question.scopes:
+        return await _refuse(exchange, question, "this user has nothing of the scope that was asked for")
+    if question.scopes <= agreed:
+        return await _approve(exchange, question, remembered=False)
+    return to_page(exchange, "/consent", request=sealed)
+
+
+async def client_of(exchange: Exchange, request: AuthorizationRequest) -> Client:
+    """Looked up again: since the request was sealed the client may have lost rights. Raises `InvalidRequest`."""
     found = await find_client(exchange.store, request.client_id)
     if found is None or found[0].disabled or not redirect_uri.matches(found[0].redirect_uris, request.redirect_uri):
         raise InvalidRequest("the application that sent you here is no longer registered")
-    possible = granting.ceiling(exchange.settings, found[0], request.resource, session.user)
-    return Question(sealed, request, found[0], session, possible & request.scopes)
+    return found[0]
+
+
+def facts(exchange: Exchange, request: AuthorizationRequest, client: Client, scopes: frozenset[str]) -> dict[str, Any]:
+    """What a page that asks for consent shows of who wants what, and where the answer goes."""
+    return {
+        "client": client,
+        "client_host": pages.client_host(client.client_id) if client.source == "document" else "",
+        "redirect_host": pages.redirect_host(request.redirect_uri),
+        "loopback": redirect_uri.is_loopback(request.redirect_uri),
+        "resource": request.resource,
+        "scopes": pages.described(exchange, scopes),
+    }
+
+
+async def _question(exchange: Exchange, sealed: str, request: AuthorizationRequest, session: Session) -> Question:
+    """The user may have lost rights too."""
+    client = await client_of(exchange, request)
+    possible = granting.ceiling(exchange.settings, client, request.resource, session.user)
+    return Question(sealed, request, client, session, possible & request.scopes)
 
 
 async def _ask(exchange: Exchange, question: Question) -> Response:
@@ -127,6 +163,7 @@ async def _approve(exchange: Exchange, question: Question, *, remembered: bool) 
 def _code(exchange: Exchange, question: Question, key: str) -> Code:
     settings, request, now = exchange.settings, question.request, exchange.now
     refreshed = "refresh_token" in question.client.grants
+    lifetime = settings.grant_lifetime(external=question.session.user.external)
     family = Family(
         id=seal.new_id(),
         client_id=question.client.client_id,
@@ -135,7 +172,7 @@ def _code(exchange: Exchange, question: Question, key: str) -> Code:
         scope=question.scopes,
         resource=request.resource,
         created_at=now,
-        expires_at=now + (settings.refresh_absolute_lifetime if refreshed else settings.code_lifetime),
+        expires_at=now + (lifetime if refreshed else settings.code_lifetime),
         revoked=False,
     )
     return Code(
@@ -159,13 +196,8 @@ def _page(exchange: Exchange, question: Question) -> Response:
         csrf=cookies.form_token(exchange, browser, *_form(question)),
         sign_out_csrf=cookies.form_token(exchange, browser, "logout"),
         username=question.session.user.username,
-        client=question.client,
-        client_host=pages.client_host(question.client.client_id) if question.client.source == "document" else "",
         remember=_can_be_remembered(question),
-        redirect_host=pages.redirect_host(request.redirect_uri),
-        loopback=redirect_uri.is_loopback(request.redirect_uri),
-        resource=request.resource,
-        scopes=pages.described(exchange, question.scopes),
+        **facts(exchange, request, question.client, question.scopes),
     )
 
 

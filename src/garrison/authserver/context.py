@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from garrison.authserver.client_keys import ClientKeys
+from garrison.authserver.federation.provider import Provider
 from garrison.authserver.keys import KeyRing
 from garrison.authserver.passwords import Passwords
 from garrison.authserver.settings import AuthServerSettings
@@ -30,6 +31,7 @@ class Server:
     fetcher: Fetcher
     client_keys: ClientKeys
     keys: KeyRing
+    provider: Provider | None = None
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,10 @@ def write(exchange: Exchange, response: Response, value: str) -> None:
 
 
 async def session(exchange: Exchange) -> Session | None:
-    """The browser's session, if it is signed in."""
+    """The browser's session, if it is signed in as a user of a kind that still may."""
     value = read(exchange)
-    return await find_session(exchange.store, seal.hashed(value), exchange.now) if value else None
+    found = await find_session(exchange.store, seal.hashed(value), exchange.now) if value else None
+    return found if found and exchange.settings.takes_users(external=found.user.external) else None
 
 
 def form_token(exchange: Exchange, browser: str, *form: str) -> str:

@@ -41,7 +41,9 @@ def check_granted_resource(settings: AuthServerSettings, client: Client, granted
 def ceiling(settings: AuthServerSettings, client: Client, resource: str, user: User | None = None) -> frozenset[str]:
     """All that `client` can get at `resource`, of `user` if there is one. A foreign resource's scopes aren't known."""
     scopes = client.scope & settings.resources.get(resource, client.scope)
-    return scopes & user.scope if user else scopes
+    if user is None:
+        return scopes
+    return scopes & user.scope if settings.takes_users(external=user.external) else frozenset()
 
 
 def open_scope(settings: AuthServerSettings, wanted: frozenset[str] | None) -> frozenset[str]:

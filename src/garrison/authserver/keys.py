@@ -5,17 +5,11 @@
 
 import json
 import logging
-import os
-from base64 import b64decode, b64encode
 from collections.abc import Sequence
 
 import anyio.to_thread
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from garrison.authserver import key_schedule
+from garrison.authserver import at_rest, key_schedule
 from garrison.authserver.key_schedule import ScheduledKey
 from garrison.authserver.stores.signing_keys import SealedKey, all_keys, change_keys, drop_keys
 from garrison.authserver.stores.store import Store
@@ -23,8 +17,6 @@ from garrison.base.errors import GarrisonError
 from garrison.oauth import jwks
 
 logger = logging.getLogger(__name__)
-
-NONCE_BYTES = 12
 
 
 class KeyRing:
@@ -98,25 +90,18 @@ async def rotate_keys(
 
 
 def seal_key(secret: bytes, key: ScheduledKey) -> SealedKey:
-    """AES-256-GCM with the kid as associated data: a key can't be put in another's place."""
-    nonce = os.urandom(NONCE_BYTES)
-    text = AESGCM(_sealing_key(secret)).encrypt(nonce, jwks.dump_private([key.key]).encode(), key.key.kid.encode())
-    return SealedKey(key.key.kid, b64encode(nonce + text).decode(), key.signs_from)
+    kid = key.key.kid
+    sealed = at_rest.encrypted(secret, at_rest.SIGNING_KEYS, kid, jwks.dump_private([key.key]).encode())
+    return SealedKey(kid, sealed, key.signs_from)
 
 
 def open_key(secret: bytes, row: SealedKey) -> ScheduledKey:
     """Raises `GarrisonError` if the key was not sealed with `secret`."""
     try:
-        data = b64decode(row.sealed, validate=True)
-        text = AESGCM(_sealing_key(secret)).decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], row.kid.encode())
-        (key,) = jwks.load_private(text.decode())
-    except (InvalidTag, ValueError, json.JSONDecodeError):
+        (key,) = jwks.load_private(at_rest.decrypted(secret, at_rest.SIGNING_KEYS, row.kid, row.sealed).decode())
+    except (ValueError, json.JSONDecodeError):
         raise GarrisonError(
             f"the signing key {row.kid} in the database was sealed with another secret",
             "Every replica needs the same secret.key; restore it, or begin with an empty database.",
         ) from None
     return ScheduledKey(key, row.signs_from)
-
-
-def _sealing_key(secret: bytes) -> bytes:
-    return HKDF(hashes.SHA256(), 32, salt=None, info=b"garrison signing keys").derive(secret)

@@ -1,30 +1,38 @@
-"""Sign-in: username and password, with back-off, a form token, and a new session at every success (RFC 9700 §4.7)."""
+"""Sign-in, its first step: username and password, with back-off and a form token."""
 
 from math import ceil
 
 from starlette.responses import Response
 
-from garrison.authserver import account, authorization_response, backoff, cookies, forms, pages, seal
+from garrison.authserver import authorization_response, backoff, cookies, forms, pages, seal, session_start
 from garrison.authserver.authorization_response import AuthorizationRequest, to_page
 from garrison.authserver.context import Exchange
+from garrison.authserver.factors import relying_party, second_factor
 from garrison.authserver.records import User
 from garrison.authserver.stores.clients import find_client
-from garrison.authserver.stores.sessions import save_session
 from garrison.authserver.stores.users import find_user
 from garrison.base.events import Kind
+from garrison.oauth.errors import AccessDenied
 
 _WRONG = "The username or the password is wrong."
 _TOO_MANY = "Too many attempts. Wait a moment, then try again."
 
 
 async def endpoint(exchange: Exchange) -> Response:
+    if not exchange.settings.local_users and exchange.request.method == "POST":
+        raise AccessDenied("Nobody has a password here. Go back and sign in at the identity provider.")
     return await (_sign_in(exchange) if exchange.request.method == "POST" else _ask(exchange))
 
 
 async def _ask(exchange: Exchange) -> Response:
-    sealed = forms.parse(exchange.request.scope["query_string"]).get("request", "")
+    query = forms.parse(exchange.request.scope["query_string"])
+    sealed = query.get("request", "")
     if await cookies.session(exchange):
-        return _onward(exchange, sealed)
+        return session_start.onward(exchange, sealed)
+    if not exchange.settings.local_users:
+        return to_page(
+            exchange, "/login/provider", **{name: query[name] for name in ("request", "again") if name in query}
+        )
     return await _page(exchange, sealed)
 
 
@@ -42,10 +50,11 @@ async def _sign_in(exchange: Exchange) -> Response:
     if wait > 0:
         await _failed(exchange, username, found, "back-off")
         return await _page(exchange, sealed, username=username, error=_TOO_MANY, status=429, wait=ceil(wait))
-    if not await _password_is_right(exchange, found, form.get("password", "")):
+    right = await _password_is_right(exchange, found, form.get("password", ""))
+    if found is None or not right:
         await _failed(exchange, username, found, "wrong password" if found else "unknown user")
         return await _page(exchange, sealed, username=username, error=_WRONG, status=403)
-    return await _signed_in(exchange, username, sealed)
+    return await _shown_password(exchange, found, sealed)
 
 
 def _request(exchange: Exchange, sealed: str) -> AuthorizationRequest | None:
@@ -53,30 +62,19 @@ def _request(exchange: Exchange, sealed: str) -> AuthorizationRequest | None:
     return authorization_response.unseal(exchange, sealed) if sealed else None
 
 
-def _onward(exchange: Exchange, sealed: str) -> Response:
-    return to_page(exchange, "/consent", request=sealed) if sealed else to_page(exchange, account.PATH)
-
-
 async def _password_is_right(exchange: Exchange, found: tuple[User, str] | None, password: str) -> bool:
     """An unknown or disabled user costs the same time and gets the same answer as a wrong password."""
-    right = await exchange.server.passwords.verify(password, found[1] if found else None)
-    return bool(found and right and not found[0].disabled)
+    right = await exchange.server.passwords.verify(password, (found[1] or None) if found else None)
+    return bool(found and right and not found[0].disabled and not found[0].external)
 
 
-async def _signed_in(exchange: Exchange, username: str, sealed: str) -> Response:
-    await exchange.record(Kind.LOGIN_SUCCEEDED, subject=username)
-    await backoff.forgive(exchange.store, exchange.settings, username=username, address=exchange.address)
-    value = seal.new_secret()
-    await save_session(
-        exchange.store,
-        seal.hashed(value),
-        username=username,
-        now=exchange.now,
-        expires_at=exchange.now + exchange.settings.session_lifetime,
-    )
-    response = _onward(exchange, sealed)
-    cookies.write(exchange, response, value)
-    return response
+async def _shown_password(exchange: Exchange, found: tuple[User, str], sealed: str) -> Response:
+    """Signed in, unless it takes a second factor."""
+    user, password_hash = found
+    if not await second_factor.is_needed(exchange, user):
+        return await session_start.begin(exchange, user.username, sealed, by="password", counted=backoff.PASSWORDS)
+    await backoff.forgive(exchange.store, exchange.settings, username=user.username, address=exchange.address)
+    return second_factor.ask(exchange, user, password_hash, sealed)
 
 
 async def _failed(exchange: Exchange, username: str, found: tuple[User, str] | None, reason: str) -> None:
@@ -100,8 +98,10 @@ async def _page(
         client=found[0].name if found else "",
         username=username,
         request=sealed,
+        provider=exchange.settings.identity_provider.label if exchange.settings.identity_provider else "",
         csrf=cookies.form_token(exchange, browser, "login", sealed),
         error=error,
+        passkeys=relying_party.is_possible(exchange.settings),
     )
     cookies.write(exchange, response, browser)
     return response

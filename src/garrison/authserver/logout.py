@@ -16,7 +16,15 @@ async def endpoint(exchange: Exchange) -> Response:
 async def _ask(exchange: Exchange) -> Response:
     session = await cookies.session(exchange)
     csrf = cookies.form_token(exchange, cookies.read(exchange) or "", "logout")
-    return pages.page(exchange, "logout.html", username=session.user.username if session else "", csrf=csrf)
+    provider = None if session else exchange.server.provider
+    return pages.page(
+        exchange,
+        "logout.html",
+        username=session.user.username if session else "",
+        csrf=csrf,
+        provider=provider.settings.label if provider else "",
+        sign_out_address=await provider.sign_out_address() if provider else "",
+    )
 
 
 async def _sign_out(exchange: Exchange) -> Response:
@@ -29,6 +37,8 @@ async def _sign_out(exchange: Exchange) -> Response:
         await end_session(exchange.store, seal.hashed(browser), exchange.now)
         await exchange.record(Kind.TOKEN_REVOKED, subject=session.user.username, reason="sign-out")
     sealed = form.get("request")
-    response = to_page(exchange, "/login", request=sealed) if sealed else to_page(exchange, "/logout")
+    # A provider that still knows the browser would sign the same user in again without a question.
+    again = {"again": "yes"} if session and session.user.external else {}
+    response = to_page(exchange, "/login", request=sealed, **again) if sealed else to_page(exchange, "/logout")
     cookies.write(exchange, response, seal.new_secret())
     return response

@@ -1,6 +1,10 @@
-"""The pages for people: Jinja2 with autoescape, no script, one stylesheet, and the headers that keep them unframed."""
+"""The pages for people: Jinja2 with autoescape, one stylesheet, and the headers that keep them unframed.
+
+Two of them, where passkeys are used, load one file of script; no other has any.
+"""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,9 @@ from garrison.authserver.context import Exchange
 _FOLDER = Path(__file__).parent / "templates"
 _STYLE = (_FOLDER / "style.css").read_bytes()
 _STYLE_VERSION = sha256(_STYLE).hexdigest()[:12]
+_SCRIPT = (_FOLDER / "passkey.js").read_bytes()
+_SCRIPT_VERSION = sha256(_SCRIPT).hexdigest()[:12]
+_KEPT = {"Cache-Control": "public, max-age=86400, immutable"}
 _ENVIRONMENT = Environment(
     loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
@@ -26,28 +33,38 @@ def page(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
     redirect_uri: str | None = None,
+    scripted: bool = False,
     **values: Any,
 ) -> Response:
-    """`template` rendered; `redirect_uri` is where its forms may lead in the end."""
+    """`template` rendered; `redirect_uri` is where its forms may lead in the end; `scripted` lets passkey.js in."""
+    path = exchange.settings.path
     html = _ENVIRONMENT.get_template(template).render(
-        path=exchange.settings.path, style=f"{exchange.settings.path}/style.css?{_STYLE_VERSION}", **values
+        path=path,
+        style=f"{path}/style.css?{_STYLE_VERSION}",
+        script=f"{path}/passkey.js?{_SCRIPT_VERSION}" if scripted else "",
+        **values,
     )
-    policy = {"Content-Security-Policy": content_security_policy(redirect_uri)}
+    policy = {"Content-Security-Policy": content_security_policy(redirect_uri, scripted=scripted)}
     return HTMLResponse(html, status_code=status, headers={**(headers or {}), **policy})
 
 
 async def style(_exchange: Exchange) -> Response:
-    return Response(_STYLE, media_type="text/css", headers={"Cache-Control": "public, max-age=86400, immutable"})
+    return Response(_STYLE, media_type="text/css", headers=_KEPT)
 
 
-def content_security_policy(redirect_uri: str | None) -> str:
-    """Nothing but our stylesheet and our forms.
+async def passkey_script(_exchange: Exchange) -> Response:
+    return Response(_SCRIPT, media_type="text/javascript", headers=_KEPT)
+
+
+def content_security_policy(redirect_uri: str | None, *, scripted: bool = False) -> str:
+    """Nothing but our stylesheet, our forms, and our script on the pages that need it; never any script in a page.
 
     Chromium holds form-action against every redirect that follows a form, so the one to the client has to be allowed
     on each page whose form can end there.
     """
     target = f" {_source(redirect_uri)}" if redirect_uri else ""
-    return f"default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'{target}"
+    sources = "style-src 'self'; script-src 'self'" if scripted else "style-src 'self'"
+    return f"default-src 'none'; {sources}; base-uri 'none'; frame-ancestors 'none'; form-action 'self'{target}"
 
 
 def _source(redirect_uri: str) -> str:
@@ -73,3 +90,9 @@ def redirect_host(redirect_uri: str) -> str:
     """Where a redirect goes, for people: its host, or the whole private scheme."""
     parts = urlsplit(redirect_uri)
     return parts.netloc or f"{parts.scheme}:"
+
+
+def moment(seconds: float) -> tuple[str, str]:
+    """A time for programs, and for people: there is no script that could know their time zone."""
+    found = datetime.fromtimestamp(seconds, UTC)
+    return found.strftime("%Y-%m-%dT%H:%MZ"), f"{found.day} {found.strftime('%B %Y, %H:%M')} UTC"

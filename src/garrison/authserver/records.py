@@ -60,10 +60,13 @@ class Client:
 
 @dataclass(frozen=True)
 class User:
+    """Somebody who may sign in: `external` with the identity provider, and else with a password here."""
+
     username: str
     scope: frozenset[str]
     disabled: bool
     created_at: float
+    external: bool = False
 
 
 @dataclass(frozen=True)

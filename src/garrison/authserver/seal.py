@@ -41,20 +41,20 @@ def same_mac(a: str, b: str) -> bool:
     return hmac.compare_digest(a.encode(), b.encode())
 
 
-def seal(key: bytes, payload: Mapping[str, Any], expires_at: float) -> str:
-    """`payload` in a form that the browser carries and can't change."""
+def seal(key: bytes, payload: Mapping[str, Any], expires_at: float, purpose: str = "seal") -> str:
+    """`payload` in a form that the browser carries and can't change; it opens for the same `purpose` alone."""
     body = _encode(json.dumps({**payload, "expires_at": expires_at}).encode())
-    return f"{body}.{mac(key, 'seal', body)}"
+    return f"{body}.{mac(key, purpose, body)}"
 
 
-def unseal(key: bytes, sealed: str, now: float) -> dict[str, Any]:
+def unseal(key: bytes, sealed: str, now: float, purpose: str = "seal") -> dict[str, Any]:
     """The payload of `seal`.
 
     Raises:
-        InvalidRequest: it is not one of ours, or has expired.
+        InvalidRequest: it is not one of ours for this purpose, or has expired.
     """
     body, _, signature = sealed.partition(".")
-    if not same_mac(signature, mac(key, "seal", body)):
+    if not same_mac(signature, mac(key, purpose, body)):
         raise InvalidRequest(_STALE)
     payload: dict[str, Any] = json.loads(urlsafe_b64decode(body + "=" * (-len(body) % 4)))
     if payload.pop("expires_at") <= now:

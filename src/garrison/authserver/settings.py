@@ -13,6 +13,7 @@ from garrison.base.errors import UsageError
 from garrison.base.peers import Peers
 
 if TYPE_CHECKING:  # joserfc costs 150 ms, and `garrison --help` reads settings
+    from garrison.authserver.federation.settings import IdentityProvider
     from garrison.oauth.jwks import SigningKey
 
 MIN_SECRET = 32
@@ -61,6 +62,7 @@ class AuthServerSettings:
         registration_token: what they must show to do so (the initial access token), if anything.
         registrations_per_address: registrations from one address before back-off begins.
         unproven_scope: all that clients that nobody vouches for may get; None means whatever the resources know.
+        identity_provider: an external OpenID Connect provider that users sign in at (federation/settings.py).
     """
 
     issuer: str
@@ -87,9 +89,10 @@ class AuthServerSettings:
     registration_token: str | None = field(default=None, repr=False)
     registrations_per_address: int = 20
     unproven_scope: frozenset[str] | None = None
+    identity_provider: IdentityProvider | None = None
 
     def __post_init__(self) -> None:
-        _check_issuer(self.issuer)
+        check_issuer(self.issuer)
         if len(self.secret) < MIN_SECRET:
             raise UsageError(f"the authorization server's secret is shorter than {MIN_SECRET} bytes")
         if not self.resources:
@@ -112,11 +115,27 @@ class AuthServerSettings:
     def secure(self) -> bool:
         return self.issuer.startswith("https://")
 
+    @property
+    def local_users(self) -> bool:
+        """Whether users sign in here, with a password."""
+        return self.identity_provider is None or self.identity_provider.local_users
+
+    def takes_users(self, *, external: bool) -> bool:
+        """Whether users of that kind have any rights here: those of an identity provider, or those with a password."""
+        return self.identity_provider is not None if external else self.local_users
+
+    def grant_lifetime(self, *, external: bool) -> int:
+        """Seconds that a grant of such a user can live: the provider must be asked now and then whether they left."""
+        if not external or self.identity_provider is None:
+            return self.refresh_absolute_lifetime
+        return min(self.refresh_absolute_lifetime, self.identity_provider.grant_lifetime)
+
     def url(self, endpoint: str) -> str:
         return self.issuer.rstrip("/") + endpoint
 
 
-def _check_issuer(issuer: str) -> None:
+def check_issuer(issuer: str) -> None:
+    """Raises `UsageError` for what can't be an issuer."""
     parts = urlsplit(issuer)
     loopback_http = parts.scheme == "http" and is_loopback_host(parts.hostname or "")
     if not parts.hostname or not (parts.scheme == "https" or loopback_http):

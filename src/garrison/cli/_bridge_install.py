@@ -124,6 +124,8 @@ def _options(args: argparse.Namespace) -> list[str]:
         "--client-metadata": args.client_metadata,
         "--issuer": args.issuer or said.issuer,
         "--scope": args.scope,
+        "--issuer-shape": args.issuer_shape or said.issuer_shape,
+        "--token-audience": args.token_audience or said.token_audience,
     }
     words = [word for name, value in options.items() if value for word in (name, str(value))]
     flags = {"--omit-resource": args.omit_resource, "--login": args.login, "--no-browser": args.no_browser}

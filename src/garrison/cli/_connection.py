@@ -36,6 +36,16 @@ def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--omit-resource", action="store_true", help="for authorization servers that refuse `resource` (Entra)"
     )
+    parser.add_argument(
+        "--issuer-shape",
+        choices=("keycloak", "entra", "auth0", "okta"),
+        help="the product that wrote the tokens, where they are not RFC 9068's (default: $OAUTH_ISSUER_SHAPE)",
+    )
+    parser.add_argument(
+        "--token-audience",
+        metavar="AUD",
+        help="what its tokens say that they are for, if not the server's URL (default: $OAUTH_TOKEN_AUDIENCE)",
+    )
     parser.add_argument("--login", action="store_true", help="act for a person, who logs in with a browser")
     parser.add_argument("--no-browser", action="store_true", help="log in by an address that is printed")
 
@@ -54,6 +64,8 @@ class Connection:
     private_key_file: Path | None = None
     client_metadata_url: str | None = None
     omit_resource: bool = False
+    issuer_shape: str | None = None
+    token_audience: str | None = None
 
     def options(self) -> dict[str, Any]:
         """The keyword arguments of `connect`. A client's own token isn't kept: it is got again without a person."""
@@ -69,6 +81,8 @@ class Connection:
             "private_key_file": self.private_key_file,
             "client_metadata_url": self.client_metadata_url,
             "omit_resource": self.omit_resource,
+            "issuer_shape": self.issuer_shape,
+            "token_audience": self.token_audience,
         }
 
 
@@ -141,6 +155,8 @@ async def connection(args: argparse.Namespace, url: str, *, use_stored: bool = T
         args.private_key_file,
         args.client_metadata,
         args.omit_resource,
+        args.issuer_shape or said.issuer_shape,
+        args.token_audience or said.token_audience,
     )
 
 
@@ -159,6 +175,8 @@ def _as_stored(
         None,
         stored.client_metadata_url,
         stored.omit_resource,
+        stored.issuer_shape,
+        stored.token_audience,
     )
 
 

@@ -31,6 +31,15 @@ async def _login(args: argparse.Namespace) -> None:
         return
     key = TokenKey(token.issuer, token.resource, token.client_id)
     await how.storage.save_login(
-        StoredLogin(url, key, how.client_id, how.client_secret, how.client_metadata_url, how.omit_resource)
+        StoredLogin(
+            url,
+            key,
+            how.client_id,
+            how.client_secret,
+            how.client_metadata_url,
+            how.omit_resource,
+            how.issuer_shape,
+            how.token_audience,
+        )
     )
     print(f"logged in to {url} as {token.subject or 'somebody whom the token does not name'}")

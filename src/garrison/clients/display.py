@@ -20,12 +20,23 @@ Lines = Iterable[tuple[str, Any]]
 
 def display(tool: str, result: Any) -> str:
     """`result`, structured content or text (JSON or not), of `tool` as lines of text."""
-    data = _loaded(result)
-    lines = _LINES.get(tool)
+    lines = labelled(tool, result)
+    return _json(_loaded(result)) if lines is None else "\n".join(f"{label}: {value}" for label, value in lines)
+
+
+def labelled(tool: str, result: Any) -> list[tuple[str, str]] | None:
+    """`result` as labels and values; None if `tool` is none of the demo's, or one of that name with another answer."""
+    if tool not in _LINES:
+        return None
     try:
-        return "\n".join(f"{label}: {_clean(str(value))}" for label, value in lines(data)) if lines else _json(data)
+        return [(label, _clean(str(value))) for label, value in _LINES[tool](_loaded(result))]
     except (KeyError, TypeError, AttributeError, InvalidOperation):
-        return _json(data)  # a tool of that name with another answer
+        return None
+
+
+def plain(text: str) -> str:
+    """`text` at its full length and on its lines, without what could steer a terminal."""
+    return "\n".join(_clean(line) for line in text.split("\n"))
 
 
 def _loaded(result: Any) -> Any:
@@ -40,7 +51,7 @@ def _loaded(result: Any) -> Any:
 def _json(data: Any) -> str:
     text = data if isinstance(data, str) else json.dumps(data, indent=2, default=str)
     text = text if len(text) <= MAX_JSON else f"{text[:MAX_JSON]}\n[cut: {len(text)} characters]"
-    return "\n".join(_clean(line) for line in text.split("\n"))
+    return plain(text)
 
 
 def _clean(line: str) -> str:

@@ -17,6 +17,7 @@ from garrison.clients.tokens import MemoryTokens, TokenStorage
 from garrison.clients.verification import Verifier
 from garrison.oauth import scope as scope_rfc6749
 from garrison.oauth.errors import InvalidScope
+from garrison.oauth.issuer_shapes import ISSUER_SHAPES
 from garrison.oauth.jwks import SigningKey
 
 
@@ -40,6 +41,8 @@ class Wanted:
     client_metadata_url: str | None = None
     omit_resource: bool = False
     legacy_authorization: bool = False
+    issuer_shape: str | None = None
+    token_audience: str | None = None
 
     def __post_init__(self) -> None:
         if self.client_secret is not None and not self.client_id:
@@ -55,6 +58,15 @@ class Wanted:
             raise UsageError("a client has an id or a metadata document, not both", "Leave one of them out.")
         if self.client_metadata_url:
             check_metadata_url(self.client_metadata_url)
+        if (self.issuer_shape or self.token_audience) and not self.issuer:
+            raise UsageError(
+                "whose tokens have that shape, or that audience?",
+                "Give issuer (OAUTH_ISSUER_URL): they are taken so from that one alone.",
+            )
+        if self.issuer_shape and self.issuer_shape not in ISSUER_SHAPES:
+            raise UsageError(
+                f"there is no issuer shape {self.issuer_shape!r}", f"The shapes are: {', '.join(ISSUER_SHAPES)}."
+            )
 
     @property
     def _is_confidential(self) -> bool:
@@ -103,7 +115,13 @@ def token_source(wanted: Wanted, fetcher: Fetcher, timing: Timing) -> TokenSourc
         identity,
         endpoint,
         AuthorizationCode(endpoint, login, discovery) if wanted.by_person else ClientCredentials(endpoint),
-        Verifier(fetcher, timing.clock, discovery.check),
+        Verifier(
+            fetcher,
+            timing.clock,
+            discovery.check,
+            ISSUER_SHAPES[wanted.issuer_shape or "rfc9068"],
+            wanted.token_audience,
+        ),
         storage,
         wanted.by_person,
     )

@@ -147,6 +147,8 @@ async def connect(
     client_metadata_url: str | None = None,
     omit_resource: bool = False,
     legacy_authorization: bool = False,
+    issuer_shape: str | None = None,
+    token_audience: str | None = None,
     elicitation: ElicitationFnT | None = None,
     timing: Timing | None = None,
     mcp_options: Mapping[str, Any] | None = None,
@@ -175,6 +177,8 @@ async def connect(
             must be for this server all the same.
         legacy_authorization: take a server that publishes no protected-resource metadata for its own authorization
             server (MCP 2025-03-26). It then has no way to say that it checks PKCE.
+        issuer_shape: whose tokens `issuer`'s look like, where that is not RFC 9068: keycloak, entra, auth0 or okta.
+        token_audience: what `issuer` puts into `aud` for this server, where that is not the server's own name.
         elicitation: answers the server's questions to the user, as the SDK's `elicitation_callback`; without it the
             server is told that it can ask nothing.
         timing: clock, sleep and patience.
@@ -198,6 +202,8 @@ async def connect(
         client_metadata_url,
         omit_resource,
         legacy_authorization,
+        issuer_shape,
+        token_audience,
     )
     timing = timing or Timing()
     context = ssl_context or client_context(Path(ca_file) if ca_file else None)

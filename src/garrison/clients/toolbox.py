@@ -28,8 +28,6 @@ MAX_TEXT = 100_000
 """Characters of one result that a model reads; the rest is cut, and the cut is marked."""
 MAX_AT_ONCE = 8
 """Calls of one turn that run at the same time."""
-NO_KEY = "unset"
-"""Sent where no API key was given (a local model needs none); without it the libraries would search the environment."""
 _NOT_ALLOWED = re.compile(r"[^A-Za-z0-9_-]")
 _MAX_NAME = 64
 _FOR_THE_MODEL = (CallRefused, ScopeRefused, RateLimited)
@@ -52,6 +50,10 @@ class Offered:
     @property
     def schema(self) -> dict[str, Any]:
         return dict(self.tool.input_schema)
+
+    def function(self) -> dict[str, Any]:
+        """The tool in OpenAI's words, which others speak too."""
+        return {"name": self.name, "description": self.description, "parameters": self.schema}
 
 
 async def open_toolbox(sessions: Sessions, on_call: OnCall | None = None, approve: Approve | None = None) -> "Toolbox":

@@ -3,6 +3,9 @@
 The access token is checked as its resource server will check it: signature by the issuer's published key, type, issuer,
 audience, time. That finds a wrong issuer, resource or clock here, where it can be explained, and keeps a forged token
 out. Only a token that isn't a JWT at all is taken as opaque (RFC 6749 §1.4): nobody but its issuer can judge that.
+
+Products write their tokens in shapes of their own, and for an audience of their own. Both count only for the issuer
+whose they are said to be; every other token must be RFC 9068's, for this resource.
 """
 
 import json
@@ -21,6 +24,7 @@ from garrison.clients.tokens import Token, renewal_time
 from garrison.oauth import access_token, jwks
 from garrison.oauth.access_token import AccessToken
 from garrison.oauth.errors import InvalidToken, UnknownKey
+from garrison.oauth.issuer_shapes import IssuerShape
 
 _JWS_PARTS = 3
 
@@ -38,9 +42,26 @@ def is_jwt(token: str) -> bool:
 
 
 class Verifier:
-    """Verifies tokens against their issuer's published keys, which it keeps."""
+    """Verifies tokens against their issuer's published keys, which it keeps.
 
-    def __init__(self, fetcher: Fetcher, clock: Clock, check_url: Callable[[str, str], str]) -> None:
+    Args:
+        fetcher: gets the keys.
+        clock: seconds since the epoch.
+        check_url: refuses addresses that the keys must not be at.
+        shape: how the issuer writes its tokens.
+        audience: what they must be for; by default the resource.
+    """
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        clock: Clock,
+        check_url: Callable[[str, str], str],
+        shape: IssuerShape,
+        audience: str | None = None,
+    ) -> None:
+        self._shape = shape
+        self._audience = audience
         self._fetcher = fetcher
         self._clock = clock
         self._check_url = check_url
@@ -64,7 +85,7 @@ class Verifier:
             claims = await self._verified(found, response.access_token)
             if claims.client_id != client_id:
                 raise AuthorizationFailed("the access token was issued to another client")
-            scopes, subject = claims.scopes, claims.subject
+            scopes, subject = self._shape.granted(claims.scopes, asked), claims.subject
             expires_at = min(claims.expires_at, expires_at or claims.expires_at)
         renew_at = None if expires_at is None else renewal_time(now, expires_at)
         return Token(response.access_token, scopes, expires_at, renew_at, response.refresh_token, subject)
@@ -79,12 +100,19 @@ class Verifier:
         except InvalidToken as error:
             raise AuthorizationFailed(
                 f"the access token from {found.server.issuer} does not verify: {error.description}",
-                "Do not use this authorization server before its operator has explained that.",
+                "Do not use this authorization server before its operator has explained that. (Where it is Keycloak, "
+                "Entra, Auth0 or Okta, say so: issuer_shape, --issuer-shape.)",
             ) from error
 
     def _judge(self, found: Found, token: str, keys: Mapping[str, dict[str, Any]]) -> AccessToken:
         return access_token.verify(
-            token, keys, issuer=found.server.issuer, audience=found.resource.resource, now=self._clock()
+            token,
+            keys,
+            issuer=found.server.issuer,
+            audience=self._audience or found.resource.resource,
+            now=self._clock(),
+            algorithms=self._shape.algorithms,
+            shape=self._shape.tokens,
         )
 
     async def _issuer_keys(self, found: Found, *, again: bool = False) -> Mapping[str, dict[str, Any]]:

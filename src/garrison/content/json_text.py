@@ -2,11 +2,16 @@ r"""RFC 8259: JSON text to values, strictly, with caps that hold before the pars
 
 Refused, where Python's own parser is lenient and others read something else: duplicate names, NaN and Infinity, numbers
 that overflow to infinity, lone surrogates, other encodings than UTF-8, a byte order mark.
+
+Compact JSON, as MCP's clients send it, is read by a faster parser and written again: when that gives the same bytes,
+there was nothing in them that two parsers could read in two ways. Whatever else comes is read strictly, by Python's.
 """
 
 import json
 import re
 from typing import Any, NoReturn
+
+import msgspec
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 32
@@ -32,6 +37,16 @@ def parse_json(data: bytes, *, max_depth: int = MAX_DEPTH, max_bytes: int = MAX_
         raise JsonError(f"The JSON text is longer than {max_bytes} bytes.")
     if _deeper_than(data, max_depth):
         raise JsonError(f"The JSON text nests deeper than {max_depth} levels.")
+    try:
+        value = _read(data)
+        if _write(value) == data:
+            return value
+    except (ValueError, RecursionError):  # the strict parser says what is wrong, if anything is
+        pass
+    return _parse_strictly(data)
+
+
+def _parse_strictly(data: bytes) -> Any:
     try:
         value = _DECODE(data.decode("utf-8"))
         if _SURROGATE_ESCAPE.search(data):
@@ -73,4 +88,6 @@ def _finite(digits: str) -> float:
     return number
 
 
+_read = msgspec.json.Decoder().decode
+_write = msgspec.json.Encoder().encode
 _DECODE = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite).decode

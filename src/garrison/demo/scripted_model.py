@@ -50,7 +50,7 @@ def _endpoint(
         try:
             body = await request.json()
             if asked := _FAILING.search(str(body.get("model", ""))):
-                return JSONResponse(error(*_ERRORS[asked.group()]), int(asked.group()))
+                return JSONResponse(error(*_ERRORS[asked.group()]), int(asked.group()), _SOON)
             said = answer(body)
             if body.get("stream"):
                 return StreamingResponse(encode(events(said)), media_type="text/event-stream")
@@ -66,6 +66,8 @@ _ERRORS = {
     "429": ("rate_limit_error", "too many requests"),
     "500": ("api_error", "the model broke"),
 }
+_SOON = {"retry-after-ms": "1"}
+"""The providers' own word for when to try again, as their libraries do by themselves."""
 _FAILING = re.compile(f"(?<=-)({'|'.join(_ERRORS)})$")
 
 
@@ -77,11 +79,11 @@ def _anthropic_error(kind: str, text: str) -> Document:
     return {"type": "error", "error": {"type": kind, "message": text}}
 
 
-def _next_turn(question: str, offered: Sequence[str], results: Sequence[tuple[str, str]]) -> Turn:
-    """Ask for everything at once, then tell what came of it."""
+def _next_turn(questions: Sequence[str], offered: Sequence[str], results: Sequence[tuple[str, str]]) -> Turn:
+    """Ask for everything at once, then tell what came of it; of `questions` the last one is to be answered."""
     if results:
         return conclusion(results), []
-    wanted = wishes(question, offered)
+    wanted = wishes(questions[-1], offered, questions[:-1])
     return ("", wanted) if wanted else (no_tool(), [])
 
 
@@ -109,8 +111,9 @@ def chat_completion(body: Document) -> Document:
 
 def _react_turn(messages: Sequence[Document]) -> Turn | None:
     """DSPy asks in plain text: a system prompt that describes its protocol, and the user's fields."""
-    texts = {each["role"]: _text(each.get("content")) for each in messages}
-    said = react_answer(texts.get("system", ""), texts.get("user", ""))
+    system = next((_text(each["content"]) for each in messages if each["role"] == "system"), "")
+    questions = _questions(messages)
+    said = react_answer(system, questions[-1], questions[:-1])
     return None if said is None else (said, [])
 
 
@@ -125,7 +128,7 @@ def _chat_turn(body: Document) -> Turn:
         if each["role"] == "tool"
     ]
     offered = [tool["function"]["name"] for tool in body.get("tools") or []]
-    return _next_turn(_text(messages[asked_at]["content"]), offered, results)
+    return _next_turn(_questions(messages), offered, results)
 
 
 def response(body: Document) -> Document:
@@ -140,7 +143,7 @@ def response(body: Document) -> Document:
         if each.get("type") == "function_call_output"
     ]
     offered = [tool["name"] for tool in body.get("tools") or []]
-    said, wanted = _next_turn(_text(conversation[asked_at]["content"]), offered, results)
+    said, wanted = _next_turn(_questions(conversation), offered, results)
     output: list[Document] = [
         {
             "type": "function_call",
@@ -190,7 +193,7 @@ def message(body: Document) -> Document:
         if block["type"] == "tool_result"
     ]
     offered = [tool["name"] for tool in body.get("tools") or []]
-    said, wanted = _next_turn(_text(messages[asked_at]["content"]), offered, results)
+    said, wanted = _next_turn(_questions(messages), offered, results)
     content: list[Document] = [{"type": "text", "text": said}] if said else []
     content += [
         {"type": "tool_use", "id": f"toolu_{secrets.token_hex(8)}", "name": wish.tool, "input": dict(wish.arguments)}
@@ -206,6 +209,12 @@ def message(body: Document) -> Document:
         "stop_sequence": None,
         "usage": {"input_tokens": 1, "output_tokens": 1},
     }
+
+
+def _questions(messages: Sequence[Document]) -> list[str]:
+    """What the user has said, without the messages that only carry results."""
+    said = (_text(each["content"]) for each in messages if each.get("role") == "user")
+    return [text for text in said if text]
 
 
 def _text(content: Any) -> str:

@@ -24,15 +24,15 @@ _STEP = re.compile(
 FINISH = "finish"
 
 
-def react_answer(system: str, user: str) -> str | None:
-    """What to say to ReAct's prompt of `system` and `user`; None if it is no such prompt."""
+def react_answer(system: str, user: str, before: Sequence[str] = ()) -> str | None:
+    """What to say to ReAct's prompt of `system` and `user`, after earlier ones; None if it is no such prompt."""
     outputs, question = _OUTPUTS.search(system), _QUESTION.search(user)
     if not outputs or not question:
         return None
     steps = [(name, observation) for name, observation in _STEP.findall(user) if name != FINISH]
     names = _OUTPUT.findall(outputs.group(1))
     if "next_tool_name" in names:
-        return _fields(_next_step(question.group(1), _offered(system), steps))
+        return _fields(_next_step(question.group(1), before, _offered(system), steps))
     said = conclusion(steps) if steps else no_tool()
     return _fields({name: "The tools have answered." if name == "reasoning" else said for name in names})
 
@@ -41,8 +41,10 @@ def _offered(system: str) -> list[str]:
     return [name for name in _TOOL.findall(system) if name != FINISH]
 
 
-def _next_step(question: str, offered: Sequence[str], steps: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    wanted = wishes(question, offered)
+def _next_step(
+    question: str, before: Sequence[str], offered: Sequence[str], steps: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
+    wanted = wishes(question, offered, before)
     wish = wanted[len(steps)] if len(steps) < len(wanted) else Wish(FINISH, {})
     thought = "Nothing is left to ask." if wish.tool == FINISH else f"The question needs {wish.tool}."
     return {"next_thought": thought, "next_tool_name": wish.tool, "next_tool_args": json.dumps(wish.arguments)}

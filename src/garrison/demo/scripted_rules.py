@@ -29,10 +29,13 @@ class Wish:
     arguments: Mapping[str, Any]
 
 
-def wishes(question: str, offered: Sequence[str]) -> list[Wish]:
-    """The calls of tools among `offered` that `question` asks for, in its order, each once."""
+def wishes(question: str, offered: Sequence[str], before: Sequence[str] = ()) -> list[Wish]:
+    """The calls of tools among `offered` that `question` asks for, in its order, each once.
+
+    A question that names no customer is about those whom the last one of `before`, the questions so far, named.
+    """
     found: list[Wish] = []
-    customers: list[str] = []
+    customers = next(filter(None, map(customers_in, reversed(before))), [])
     for start, clause in _clauses(question):
         customers = customers_in(clause) or customers
         for pattern, keyword, arguments in _INTENTS:

@@ -84,6 +84,7 @@ def authorization_server(
             scope_descriptions=SCOPES,
             access_token_lifetime=settings.access_token_lifetime,
             trusted_proxies=[*settings.trusted_proxies, *trusted_proxies],
+            identity_provider=settings.identity_provider,
             **vars(settings.open_clients),
         ),
         events=events,

@@ -12,13 +12,13 @@ from garrison.base.errors import GarrisonError
 from garrison.config import server_settings
 from garrison.demo.installation import install
 from garrison.demo.scene import Scene, Step
-from garrison.demo.steps import models, path, refusals, tools
+from garrison.demo.steps import bridge, models, path, refusals, tools
 from garrison.demo.system import HOST, TLS_PORTS, Addresses, serving_both
 from garrison.home import Home
 from garrison.serving import free_port
 from garrison.tls.context import client_context
 
-STEPS: tuple[tuple[str, Step], ...] = (*path.STEPS, *tools.STEPS, *refusals.STEPS, *models.STEPS)
+STEPS: tuple[tuple[str, Step], ...] = (*path.STEPS, *tools.STEPS, *refusals.STEPS, *models.STEPS, *bridge.STEPS)
 TIMEOUT = 20.0
 
 T = TypeVar("T")

@@ -171,8 +171,11 @@ class Guard:
         call.caller = caller = await self._authenticate(request)
         call.session_id = self._sessions.unbind(request, caller)
         if request.method == "POST":
-            with self._gate.reading(caller):
+            self._gate.begin_reading(caller)
+            try:
                 call.message = message = await self._messages.read(request, receive)
+            finally:
+                self._gate.end_reading(caller)
             messages.check_agreement(request, message)
             call.message = message = self._states.unbind(message, caller)
             self._authorizer.check(caller, message, in_session=call.session_id is not None)

@@ -46,10 +46,11 @@ class ResponseWatch:
         self._complete = False
 
     async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
+        kind = message["type"]
+        if kind == "http.response.start":
             self.status = message["status"]
             message = {**message, "headers": self._headers(message.get("headers", ()))}
-        elif message["type"] == "http.response.body":
+        elif kind == "http.response.body":
             body = message.get("body", b"")
             self.size += len(body)
             self.tokens += self._count(body)

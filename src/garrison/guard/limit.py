@@ -4,11 +4,10 @@ One that was denied is charged to a budget of such requests instead, so that a f
 before it was authenticated is charged to its address (strangers.py).
 """
 
-import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from math import ceil
+
+import msgspec
 
 from garrison.base.clock import Clock
 from garrison.base.errors import EventStoreError
@@ -22,7 +21,7 @@ from garrison.limits.slots import Slots
 
 _CONTENT = ("arguments", "inputResponses")
 """What of a message a model wrote: the rest is protocol."""
-_written = json.JSONEncoder(ensure_ascii=False).encode
+_written = msgspec.json.Encoder().encode
 _TOOL_CALL = "tools/call"
 _LISTEN = "subscriptions/listen"
 RETRY_AFTER = 5
@@ -73,20 +72,17 @@ class Gate:
             raise _refusal(admission)
         call.admission = admission
 
-    @contextmanager
-    def reading(self, caller: Caller) -> Iterator[None]:
-        """Holds a place for a body while it is read: until it is whole, nobody knows what else it will be charged to.
+    def begin_reading(self, caller: Caller) -> None:
+        """Takes a place for a body while it is read: until it is whole, nobody knows what else it will be charged to.
 
-        Raises:
-            RateLimited: too many of the caller's are being read.
+        `end_reading` must follow. Raises `RateLimited`: too many of the caller's are being read.
         """
         bodies = self._limiter.bodies
         if not bodies.take(caller.principal):
             raise _full(bodies, "bodies")
-        try:
-            yield
-        finally:
-            bodies.give(caller.principal)
+
+    def end_reading(self, caller: Caller) -> None:
+        self._limiter.bodies.give(caller.principal)
 
     def leave(self, call: Call) -> None:
         """Gives back what `admit` took for as long as the call lasts."""
@@ -167,8 +163,11 @@ class Gate:
         return (self._limiter.streams, "streams") if listens else (self._limiter.calls, "calls")
 
     def _tokens(self, message: Message) -> int:
-        content = [message.params[name] for name in _CONTENT if name in message.params]
-        return sum(self.count(_written(part)) for part in content)
+        tokens, params = 0, message.params
+        for name in _CONTENT:
+            if name in params:
+                tokens += self.count(_written(params[name]))
+        return tokens
 
 
 def _refusal(admission: Admission) -> RateLimited:

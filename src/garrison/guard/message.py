@@ -23,16 +23,23 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.types import Receive
 
 from garrison.content.json_text import JsonError, parse_json
+from garrison.guard.begun import Begun
 from garrison.guard.refusal import BodyTimeout, HeaderMismatch, ParseFailed, Refusal, TooLarge
 from garrison.guard.types import Message, Request, Shape
 
+_ENCODED = "=?"
+"""How a name begins that is not written as it is."""
 _MEMBERS = {
-    frozenset({"method", "id"}): Shape.REQUEST,
-    frozenset({"method"}): Shape.NOTIFICATION,
-    frozenset({"id", "result"}): Shape.RESPONSE,
-    frozenset({"id", "error"}): Shape.RESPONSE,
+    frozenset({"jsonrpc", *members, *params}): shape
+    for members, shape in (
+        (("method", "id"), Shape.REQUEST),
+        (("method",), Shape.NOTIFICATION),
+        (("id", "result"), Shape.RESPONSE),
+        (("id", "error"), Shape.RESPONSE),
+    )
+    for params in (("params",), ())
 }
-"""What a message has beside `jsonrpc` and `params`: exactly one of these."""
+"""What a message has: exactly one of these."""
 
 
 class Reader:
@@ -49,8 +56,11 @@ class Reader:
 
     async def _body(self, receive: Receive) -> bytes:
         try:
+            reading = Begun(self._bounded(receive))
+            if reading.done:  # most bodies have arrived with their head
+                return reading.result
             async with asyncio.timeout(self._body_timeout):  # half the price of anyio's
-                return await self._bounded(receive)
+                return await reading
         except TimeoutError as error:
             raise BodyTimeout(f"The body did not arrive within {self._body_timeout:g} s.") from error
 
@@ -98,7 +108,7 @@ def _parse(body: bytes, max_body: int) -> Any:
 def _message(document: Any, body: bytes, *, modern: bool) -> Message:
     if not isinstance(document, dict) or document.get("jsonrpc") != "2.0":
         raise Refusal("The body must be one JSON-RPC 2.0 message; there are no batches.")
-    shape = _MEMBERS.get(frozenset(document) - {"jsonrpc", "params"})
+    shape = _MEMBERS.get(frozenset(document))
     if shape is None or not _fits(document, shape):
         raise Refusal("The body must be a JSON-RPC request, notification or response, and nothing besides.")
     return Message(
@@ -143,7 +153,7 @@ def _check_mirrors(request: Request, message: Message) -> None:
         raise HeaderMismatch(f"The {MCP_METHOD_HEADER} header is not the body's method.")
     if name is not None:
         key = NAME_BEARING_METHODS.get(message.method)
-        if key is None or decode_header_value(name) != message.params.get(key):
+        if key is None or (decode_header_value(name) if name.startswith(_ENCODED) else name) != message.params.get(key):
             raise HeaderMismatch(f"The {MCP_NAME_HEADER} header is not the name in the body.")
 
 

@@ -9,10 +9,10 @@ nor used by somebody else or for another call, whatever the server does to prote
 import hmac
 import json
 from base64 import urlsafe_b64encode
-from dataclasses import replace
 from typing import Any
 
 from mcp_types import INVALID_PARAMS
+from msgspec.structs import replace
 
 from garrison.guard.refusal import Refusal
 from garrison.guard.types import Caller, Message
@@ -37,7 +37,7 @@ class StateBinding:
         Raises:
             Refusal: the state isn't one that this caller got for this call (the SDK's own words and code).
         """
-        if _OTHER_SPELLINGS & message.params.keys():
+        if not _OTHER_SPELLINGS.isdisjoint(message.params):
             raise Refusal("Parameters are spelled in another way.", code=INVALID_PARAMS)
         bound = message.params.get(STATE)
         if bound is None:

@@ -52,12 +52,14 @@ class Rewriter:
             await self._send(message)
 
     async def _begin(self, message: Message) -> None:
-        headers = {name.lower(): value for name, value in message.get("headers", ())}
-        if b"content-encoding" in headers:
-            if not self._lenient:
-                raise UnreadableError("the response is compressed")
-            self._passing = True
-        self._stream = headers.get(b"content-type", b"").startswith(b"text/event-stream")
+        for name, value in message.get("headers", ()):
+            lowered = name.lower()
+            if lowered == b"content-type":
+                self._stream = value.startswith(b"text/event-stream")
+            elif lowered == b"content-encoding":
+                if not self._lenient:
+                    raise UnreadableError("the response is compressed")
+                self._passing = True
         if self._stream or self._passing:
             await self._send(message)
         else:
@@ -72,6 +74,10 @@ class Rewriter:
         if message.get("more_body", False) or self._start is None:
             return
         body = self._rewrite(self._gathered) if self._gathered else b""
+        if body is message.get("body"):  # it came in one piece and goes on as it came
+            await self._send(self._start)
+            await self._send(message)
+            return
         kept = [(name, value) for name, value in self._start["headers"] if name.lower() != b"content-length"]
         await self._send({**self._start, "headers": [*kept, (b"content-length", str(len(body)).encode())]})
         await self._send({**message, "body": body})
@@ -89,7 +95,7 @@ class Rewriter:
 
     def _gather(self, more: bytes) -> bool:
         """Whether it could be gathered; if not, everything goes on as it is from here."""
-        self._gathered += more
+        self._gathered = self._gathered + more if self._gathered else more
         if len(self._gathered) <= MAX_GATHERED:
             return True
         if not self._lenient:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import msgspec
+
 from garrison.base.events import new_correlation_id
 from garrison.base.peers import Peers
 from garrison.limits.limiter import Admission
@@ -18,8 +20,33 @@ CORRELATION_ID = "x-correlation-id"
 """Header names that more than one stage writes or reads."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+_NAMES = {
+    name.encode(): name
+    for name in (
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "authorization",
+        "connection",
+        "content-length",
+        "content-type",
+        "host",
+        "mcp-method",
+        "mcp-name",
+        "mcp-protocol-version",
+        "origin",
+        "traceparent",
+        "user-agent",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        CORRELATION_ID,
+        SESSION_ID,
+    )
+}
+"""Header names as servers usually give them, decoded once."""
+
+
+class Request(msgspec.Struct, frozen=True):
     """An HTTP request before its body.
 
     Attributes:
@@ -41,7 +68,7 @@ class Request:
         headers: dict[str, str] = {}
         repeated: list[str] = []
         for raw_name, raw_value in scope["headers"]:
-            name = raw_name.decode("latin-1").lower()
+            name = _NAMES.get(raw_name) or raw_name.decode("latin-1").lower()
             value = raw_value.decode("latin-1")
             if name in headers:
                 repeated.append(name)
@@ -96,8 +123,7 @@ class Shape(StrEnum):
     RESPONSE = "response"
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """One JSON-RPC message: `body` is what goes on, and what came, byte for byte, unless it is `rewritten`.
 
     Attributes:
@@ -108,9 +134,12 @@ class Message:
     method: str
     id: str | int | None
     params: Mapping[str, Any]
-    body: bytes = field(repr=False)
+    body: bytes
     modern: bool
     rewritten: bool = False
+
+    def __repr__(self) -> str:
+        return f"Message({self.shape.value}, {self.target!r})"  # its body is no log's business
 
     @property
     def target(self) -> str:
@@ -119,8 +148,7 @@ class Message:
         return f"{self.method or self.shape} {name if isinstance(name, str) else ''}".rstrip()
 
 
-@dataclass(slots=True)
-class Call:
+class Call(msgspec.Struct):
     """One request on its way through the stages; a local of the coroutine that serves it."""
 
     request: Request

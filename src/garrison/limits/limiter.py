@@ -92,7 +92,7 @@ class Limiter:
             charges.append((self._tools[tool], principal, 1))
         if client and self._client:
             charges.append((self._client, client, 1))
-        return await self._admit(charges)
+        return self._local.admit(charges) if self._shared is None else await self._admit(charges)
 
     async def admit_stranger(self, address: str, *, documents: bool = False) -> Admission:
         """Charge `address` one request that nobody vouches for; one for the public `documents` has its own budget."""

@@ -139,13 +139,17 @@ class MemoryBudgets:
     def admit(self, charges: Sequence[Charge]) -> Admission:
         """Charge all of `charges`, or none and say when they fit."""
         now = time.time()
-        windows = [self._windows[budget][hash(who) % self._shards] for budget, who, _ in charges]
-        seen = [window.look(charge[1], now) for window, charge in zip(windows, charges, strict=True)]
-        for view, charge in zip(seen, charges, strict=True):
-            if charge[2] > view.left:
-                return refusal(charges, seen)
-        for window, charge in zip(windows, charges, strict=True):
-            window.charge(charge[1], now, charge[2])
+        windows, seen, fits = [], [], True
+        for budget, who, cost in charges:
+            window = self._windows[budget][hash(who) % self._shards]
+            view = window.look(who, now)
+            windows.append(window)
+            seen.append(view)
+            fits = fits and cost <= view.left
+        if not fits:
+            return refusal(charges, seen)
+        for window, (_, who, cost) in zip(windows, charges, strict=True):
+            window.charge(who, now, cost)
         return admission(charges, seen)
 
     def settle(self, budget: Budget, who: str, cost: int) -> None:

@@ -3,8 +3,9 @@
 The library itself says when a window resets, which is not when a call of a given cost succeeds; Retry-After must be.
 """
 
-from dataclasses import dataclass
 from math import floor, inf
+
+import msgspec
 
 _RESOLUTION = 0.002
 """Seconds: by how much two clocks that are one may differ after rounding."""
@@ -20,8 +21,7 @@ def rest_of_window(now: float, length: int) -> float:
     return (1 - ((now - length) / length) % 1) * length
 
 
-@dataclass(slots=True)
-class RequestWindow:
+class RequestWindow(msgspec.Struct):
     """An exact moving window.
 
     Attributes:
@@ -43,8 +43,7 @@ class RequestWindow:
         return None if self.left else self.oldest_leaves_in
 
 
-@dataclass(slots=True)
-class TokenWindow:
+class TokenWindow(msgspec.Struct):
     """A sliding window counter: the current fixed window, and the previous one weighted by how much of it still counts.
 
     Attributes:

@@ -50,7 +50,7 @@ def open_for_reading(path: Path, busy_timeout: float) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=busy_timeout)
 
 
-def identify(path: Path) -> FileIdentity | None:
+def identify(path: Path | str) -> FileIdentity | None:
     """Which file `path` names now; None if it names none."""
     try:
         status = os.lstat(path)
@@ -83,6 +83,9 @@ def _make_private(path: Path) -> None:
 
 
 def _make_durable(connection: sqlite3.Connection, path: Path, *, fsync: bool) -> None:
+    # Each commit writes the page that it filled: half of the usual size takes two thirds of the time. A file that
+    # has pages keeps their size.
+    connection.execute("PRAGMA page_size = 2048")
     if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
         raise EventStoreError(f"The event store {path} can't use a write-ahead log.", "Put it on a local disk.")
     connection.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")

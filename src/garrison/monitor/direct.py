@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from garrison.monitor.database import FileIdentity, failed, gone, identify
-from garrison.monitor.rows import INSERT, Row
+from garrison.monitor.rows import AT_ONCE, INSERT, Row, insertion
 
 CHECKPOINT_EVENTS = 1000
 """Events after which the write-ahead log is due to be copied."""
@@ -22,10 +22,10 @@ class Direct:
     """A connection that waits for nobody. `path` has been opened for writing before."""
 
     def __init__(self, path: Path, identity: FileIdentity) -> None:
-        self._path = path
+        self._path = str(path)  # a Path would be made a text at each event
         self._identity = identity
         self._lock = threading.Lock()  # event loops of several threads may share one store
-        self._connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+        self._connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.execute("PRAGMA wal_autocheckpoint = 0")
         self._since_checkpoint = 0
@@ -45,12 +45,12 @@ class Direct:
                     return False
                 raise failed(error) from error
         if identify(self._path) != self._identity:  # SQLite writes on into a file that was deleted
-            raise gone(self._path)
+            raise gone(Path(self._path))
         return True
 
     def _insert(self, rows: Sequence[Row]) -> None:
-        if len(rows) == 1:
-            self._connection.execute(INSERT, rows[0])
+        if len(rows) <= AT_ONCE:
+            self._connection.execute(*insertion(rows))
             return
         self._connection.execute("BEGIN IMMEDIATE")
         self._connection.executemany(INSERT, rows)

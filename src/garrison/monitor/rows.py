@@ -2,15 +2,20 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
+import msgspec
+
 from garrison.base.errors import EventStoreError
-from garrison.base.events import Event, Kind
+from garrison.base.events import SEVERITIES, Event, Kind, Scalar, Severity
 
 Row = tuple[str, float, str, str, str, str, str, str, str, str, str]
 
-_ENCODE = json.JSONEncoder(allow_nan=False).encode
+_ENCODE = msgspec.json.Encoder().encode
+_WORDS = {kind: (str(kind.value), str(SEVERITIES.get(kind, Severity.INFO).value)) for kind in Kind}
+"""Each kind and its severity as plain texts, which SQLite takes without asking what they are."""
 
 VERSION = 1
 """SQLite's `user_version` of a file with this table."""
@@ -25,7 +30,24 @@ SCHEMA = (
     "CREATE INDEX events_severity ON events (severity) WHERE severity <> 'info'",
 )
 COLUMNS = "id, time, kind, severity, correlation_id, subject, client_id, address, target, reason, detail"
-INSERT = f"INSERT INTO events ({COLUMNS}) VALUES ({', '.join('?' * 11)})"  # noqa: S608  constants only
+_INSERT = f"INSERT INTO events ({COLUMNS}) VALUES "  # noqa: S608  constants only
+_PLACES = f"({', '.join('?' * 11)})"
+INSERT = _INSERT + _PLACES
+AT_ONCE = 16
+"""Rows of one statement at most: it costs a third of a transaction of as many statements."""
+
+
+def insertion(rows: Sequence[Row]) -> tuple[str, Sequence[str | float]]:
+    """One statement that inserts all of `rows`, at most `AT_ONCE`, and its values."""
+    values: tuple[str | float, ...] = rows[0]
+    for row in rows[1:]:
+        values += row
+    return _insert_many(len(rows)), values
+
+
+@lru_cache(AT_ONCE)
+def _insert_many(number: int) -> str:
+    return _INSERT + ", ".join([_PLACES] * number)
 
 
 def to_row(event: Event, now: float) -> Row:
@@ -35,16 +57,28 @@ def to_row(event: Event, now: float) -> Row:
         EventStoreError: a time or detail that is not finite, or text that is not Unicode.
     """
     time = event.time or now
+    kind, severity = _WORDS[event.kind]
     who = (event.correlation_id, event.subject, event.client_id, event.address)
+    about = (event.target, event.reason)
     try:
-        "".join((event.id, *who, event.target, event.reason)).encode("utf-8")
-        detail = _ENCODE(dict(event.detail)) if event.detail else "{}"
+        texts = "".join((event.id, *who, *about))
+        if not texts.isascii():
+            texts.encode("utf-8")
+        detail = _encoded(event.detail) if event.detail else "{}"
         finite = math.isfinite(time)
     except (ValueError, TypeError, OverflowError) as error:
         raise _unstorable() from error
     if not finite:
         raise _unstorable()
-    return (event.id, time, event.kind.value, event.severity.value, *who, event.target, event.reason, detail)
+    return (event.id, time, kind, severity, *who, *about, detail)
+
+
+def _encoded(detail: Mapping[str, Scalar]) -> str:
+    """JSON; the encoder would write null for a number that is not finite."""
+    for value in detail.values():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError("not finite")
+    return _ENCODE(dict(detail)).decode()
 
 
 def _unstorable() -> EventStoreError:

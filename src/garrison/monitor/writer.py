@@ -58,6 +58,7 @@ class Writer:
         self._direct = Direct(path, self._identity) if durability == "process" else None
         self._queue: queue.SimpleQueue[_Waiting | _Checkpoint | None] = queue.SimpleQueue()
         self._held: list[Row] = []
+        self._alarmed: asyncio.AbstractEventLoop | None = None  # one alarm serves all that comes until it rings
         self._gate = threading.Lock()  # nothing enters the queue after the None that ends it
         self._closed = False
         self.healthy = True
@@ -90,9 +91,15 @@ class Writer:
             self._check_open()
             if len(self._held) >= MAX_HELD:
                 raise EventStoreError(f"{MAX_HELD} events wait for a store that takes none.")
-            if not self._held:
-                asyncio.get_running_loop().call_later(SOON, self.flush)
             self._held.append(row)
+            loop = asyncio.get_running_loop()
+            if self._alarmed is not loop:
+                self._alarmed = loop
+                loop.call_later(SOON, self._flush_held)
+
+    def _flush_held(self) -> None:
+        self._alarmed = None
+        self.flush()
 
     def flush(self) -> None:
         """Store what `submit_soon` holds; what can't be stored is held on to, for the next time."""

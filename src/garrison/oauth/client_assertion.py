@@ -83,10 +83,10 @@ def peek_client_id(assertion: str) -> str:
 
 
 def candidates(assertion: str, document: Any) -> dict[str, dict[str, Any]]:
-    """The keys of `document`, a JWK Set, by kid; for an assertion without a kid the only one that fits, named "".
+    """The keys of `document`, a JWK Set, by kid; for a JWT without a kid the only one that fits, named "".
 
     Raises:
-        InvalidToken: the assertion is malformed, or has no kid though several keys fit.
+        InvalidToken: it is malformed, or has no kid though several keys fit.
     """
     header = signed_jwt.peek_header(assertion)
     if "kid" in header:
@@ -94,7 +94,7 @@ def candidates(assertion: str, document: Any) -> dict[str, dict[str, Any]]:
     kty = signed_jwt.KEY_TYPES.get(str(header.get("alg")))
     fitting = [jwk for jwk in jwks.usable(document) if jwk["kty"] == kty]
     if len(fitting) != 1:
-        raise InvalidToken("the assertion names no key (kid), and the client has not exactly one that fits")
+        raise InvalidToken("it names no key (kid), and there is not exactly one that fits")
     return {"": fitting[0]}
 
 

@@ -34,3 +34,18 @@ async def end_session(store: Store, key: str, now: float) -> None:
         await connection.execute(
             families.update().where(families.c.session == key, families.c.revoked_at.is_(None)).values(revoked_at=now)
         )
+
+
+async def count_sessions(store: Store, username: str, now: float) -> int:
+    mine = (sessions.c.username == username) & (sessions.c.expires_at > now)
+    async with store.read() as connection:
+        return (await connection.execute(sa.select(sa.func.count()).select_from(sessions).where(mine))).scalar_one()
+
+
+async def end_other_sessions(store: Store, username: str, key: str, now: float) -> None:
+    """End the user's sessions but `key`, and every grant that was given in them."""
+    others = (sessions.c.username == username) & (sessions.c.key != key)
+    async with store.write() as connection:
+        ended = families.c.session.in_(sa.select(sessions.c.key).where(others))
+        await connection.execute(families.update().where(ended, families.c.revoked_at.is_(None)).values(revoked_at=now))
+        await connection.execute(sessions.delete().where(others))

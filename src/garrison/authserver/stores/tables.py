@@ -39,6 +39,27 @@ users = sa.Table(
     sa.Column("created_at", _TIME, nullable=False),
 )
 
+# Who a user is at the identity provider; such a user has an empty password_hash, which no password has.
+identities = sa.Table(
+    "identities",
+    METADATA,
+    sa.Column("key", _HASH, primary_key=True),
+    sa.Column("issuer", _URL, nullable=False),
+    sa.Column("subject", sa.String(255), nullable=False),
+    sa.Column("username", sa.ForeignKey("users.username", ondelete="CASCADE"), nullable=False, unique=True),
+)
+
+# Browsers that were sent to the identity provider and may come back once.
+departures = sa.Table(
+    "departures",
+    METADATA,
+    sa.Column("key", _HASH, primary_key=True),
+    sa.Column("browser", _HASH, nullable=False),
+    sa.Column("request", sa.Text, nullable=False),
+    sa.Column("agreed", sa.Text, nullable=False),
+    sa.Column("expires_at", _TIME, nullable=False, index=True),
+)
+
 sessions = sa.Table(
     "sessions",
     METADATA,
@@ -96,6 +117,37 @@ refresh_tokens = sa.Table(
     sa.Column("successor_key", _HASH),
 )
 
+# A user's codes by an app (RFC 6238), of which one step is good once.
+totp = sa.Table(
+    "totp",
+    METADATA,
+    sa.Column("username", sa.ForeignKey("users.username", ondelete="CASCADE"), primary_key=True),
+    # Encrypted with a key that is made of the server's secret: a copy of the database makes no codes.
+    sa.Column("sealed", sa.Text, nullable=False),
+    sa.Column("last_step", sa.BigInteger, nullable=False),
+    sa.Column("created_at", _TIME, nullable=False),
+)
+
+# Those that are not used yet, as HMACs with the server's secret.
+recovery_codes = sa.Table(
+    "recovery_codes",
+    METADATA,
+    sa.Column("key", _HASH, primary_key=True),
+    sa.Column("username", sa.ForeignKey("users.username", ondelete="CASCADE"), nullable=False, index=True),
+)
+
+passkeys = sa.Table(
+    "passkeys",
+    METADATA,
+    sa.Column("credential_id", sa.String(1364), primary_key=True),  # 1,023 bytes in base64url (WebAuthn §4)
+    sa.Column("username", sa.ForeignKey("users.username", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("name", sa.String(64), nullable=False),
+    sa.Column("public_key", sa.LargeBinary, nullable=False),
+    sa.Column("sign_count", sa.BigInteger, nullable=False),
+    sa.Column("created_at", _TIME, nullable=False),
+    sa.Column("last_used_at", _TIME),
+)
+
 attempts = sa.Table(
     "attempts",
     METADATA,
@@ -105,7 +157,8 @@ attempts = sa.Table(
     sa.Column("forgotten_at", _TIME, nullable=False, index=True),
 )
 
-# What may happen once, until it can't happen any more anyway: access tokens revoked by jti, client assertions used.
+# What may happen once, until it can't happen any more anyway: access tokens revoked by jti, client assertions used, and
+# answered challenges of passkeys.
 revoked_tokens = sa.Table(
     "revoked_tokens",
     METADATA,

@@ -30,7 +30,7 @@ async def save_user(store: Store, user: User, password_hash: str) -> bool:
 
 
 async def find_user(store: Store, username: str) -> tuple[User, str] | None:
-    """The user, disabled or not, and the Argon2id hash of the password."""
+    """The user, disabled or not, and the Argon2id hash of the password; empty for an external user."""
     async with store.read() as connection:
         row = (await connection.execute(users.select().where(users.c.username == username))).one_or_none()
     return (as_user(row), row.password_hash) if row else None
@@ -108,4 +108,4 @@ def _consent(username: str, client_id: str, resource: str) -> sa.ColumnElement[b
 
 
 def as_user(row: Any) -> User:
-    return User(row.username, scope.parse(row.scope), row.disabled, row.created_at)
+    return User(row.username, scope.parse(row.scope), row.disabled, row.created_at, external=not row.password_hash)

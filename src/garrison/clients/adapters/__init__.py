@@ -2,11 +2,12 @@
 
 import importlib
 from collections.abc import Mapping
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, Unpack, cast
 
 from garrison.base.errors import UsageError
 from garrison.clients.answer import Answer
-from garrison.clients.toolbox import Approve, OnCall, OnText, Sessions
+from garrison.clients.question import Options
+from garrison.clients.toolbox import Sessions
 
 ADAPTERS: Mapping[str, str] = {
     name: f"garrison.clients.adapters.{name.replace('-', '_')}"
@@ -19,19 +20,7 @@ class Adapter(Protocol):
 
     DEFAULT_MODEL: str
 
-    async def run(
-        self,
-        session: Sessions,
-        question: str,
-        *,
-        model: str | None = None,
-        base_url: str | None = None,
-        api_key: str | None = None,
-        max_turns: int = 8,
-        on_call: OnCall | None = None,
-        approve: Approve | None = None,
-        on_text: OnText | None = None,
-    ) -> Answer:
+    async def run(self, session: Sessions, question: str, **options: Unpack[Options]) -> Answer:
         """Asks a model `question` and lets it use the session's tools until it answers.
 
         Args:
@@ -43,7 +32,9 @@ class Adapter(Protocol):
             max_turns: answers of the model, at most.
             on_call: told of each call when it is done.
             approve: asked before each call; whatever it doesn't approve is not made, and the model is told so.
-            on_text: told of the answer's text, piece by piece where the library streams it.
+            on_text: told of the model's text, piece by piece where the library streams it.
+            history: the conversation that the question belongs to, as a list that begins empty and is only handed from
+                question to question of one adapter. Each answered question changes it.
 
         Raises:
             TooManyTurns: the model didn't come to an end.

@@ -1,7 +1,7 @@
 """DSPy's ReAct, asynchronous. The model's name says the provider, as in LiteLLM (`openai/…`)."""
 
 import os
-from typing import Any
+from typing import Any, Unpack
 
 # Read by litellm, DSPy's HTTP layer, when it is imported: without it, it fetches a price list from the network.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -10,49 +10,44 @@ import dspy  # type: ignore[import-untyped]  # ships no types
 
 from garrison.base.errors import GarrisonError
 from garrison.clients.answer import Answer
-from garrison.clients.errors import ModelFailed, TooManyTurns
-from garrison.clients.toolbox import NO_KEY, Approve, OnCall, OnText, Sessions, Toolbox, open_toolbox
+from garrison.clients.errors import ModelFailed
+from garrison.clients.question import Options, asked
+from garrison.clients.toolbox import Sessions, Toolbox
 
 DEFAULT_MODEL = "openai/gpt-5.4-mini"
+_SIGNATURES = ("question -> answer", "history: dspy.History, question -> answer")
 
 
-async def run(
-    session: Sessions,
-    question: str,
-    *,
-    model: str | None = None,
-    base_url: str | None = None,
-    api_key: str | None = None,
-    max_turns: int = 8,
-    on_call: OnCall | None = None,
-    approve: Approve | None = None,
-    on_text: OnText | None = None,
-) -> Answer:
-    toolbox = await open_toolbox(session, on_call, approve)
-    name = model or DEFAULT_MODEL
-    name = name if "/" in name else f"openai/{name}"
+async def run(session: Sessions, question: str, **options: Unpack[Options]) -> Answer:
+    asking = await asked(session, question, DEFAULT_MODEL, **options)
+    toolbox, last = asking.toolbox, asking.max_turns - 1
+    name = asking.model if "/" in asking.model else f"openai/{asking.model}"
     # No cache: its disk half unpickles what it finds, and a tool's result is not to be kept there.
-    model_kwargs = {"api_base": base_url} if base_url else {}
-    lm = dspy.LM(name, api_key=api_key or NO_KEY, cache=False, **model_kwargs)
-    agent = dspy.ReAct("question -> answer", tools=_tools(toolbox))
+    address = {"api_base": asking.base_url} if asking.base_url else {}
+    lm = dspy.LM(name, api_key=asking.api_key, cache=False, **address)
+    inputs = {
+        "question": question,
+        **({"history": dspy.History(messages=list(asking.before))} if asking.before else {}),
+    }
+    agent = dspy.ReAct(_SIGNATURES[len(inputs) - 1], tools=_tools(toolbox))
     # ReAct ends in an error where a model names no tool of its list; here the model is told, as by the other adapters.
     agent.react.signature = agent.react.signature.with_updated_fields("next_tool_name", type_=str)
     agent.tools = _Tools(toolbox, agent.tools)
     try:
         with dspy.context(lm=lm):
-            prediction = await agent.acall(question=question, max_iters=max_turns)
+            prediction = await agent.acall(**inputs, max_iters=asking.max_turns)
     except GarrisonError:
         raise
     except Exception as error:
         raise ModelFailed("the model", error) from error
-    if prediction.trajectory.get(f"tool_name_{max_turns - 1}", "finish") != "finish":
-        raise TooManyTurns(max_turns, toolbox.calls)
+    if prediction.trajectory.get(f"tool_name_{last}", "finish") != "finish":
+        raise asking.unanswered()
     for turn in lm.history:
         usage = turn.get("usage") or {}
         toolbox.count(usage.get("prompt_tokens"), usage.get("completion_tokens"), turn.get("cost") or None)
-    if on_text:
-        on_text(prediction.answer)  # ReAct writes its answer in a last step, after all calls; it comes as one piece
-    return toolbox.answer(prediction.answer)
+    if asking.on_text:
+        asking.on_text(prediction.answer)  # ReAct writes its answer in a last step, after all calls, in one piece
+    return asking.answer(prediction.answer, [*asking.before, {"question": question, "answer": prediction.answer}])
 
 
 def _tools(toolbox: Toolbox) -> list[dspy.Tool]:

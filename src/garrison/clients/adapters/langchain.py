@@ -4,12 +4,12 @@
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Unpack
 
 import langsmith
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, hook_config
-from langchain.messages import AIMessage, ToolMessage
+from langchain.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.tools import StructuredTool
 from langchain_openai import ChatOpenAI
@@ -17,50 +17,40 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from garrison.base.errors import GarrisonError
 from garrison.clients.answer import Answer
-from garrison.clients.errors import ModelFailed, TooManyTurns
-from garrison.clients.toolbox import NO_KEY, Approve, Offered, OnCall, OnText, Sessions, Toolbox, open_toolbox
+from garrison.clients.errors import ModelFailed
+from garrison.clients.question import Options, Question, asked
+from garrison.clients.toolbox import Offered, OnText, Sessions, Toolbox
 
 DEFAULT_MODEL = "gpt-5.4-mini"
 
 
-async def run(
-    session: Sessions,
-    question: str,
-    *,
-    model: str | None = None,
-    base_url: str | None = None,
-    api_key: str | None = None,
-    max_turns: int = 8,
-    on_call: OnCall | None = None,
-    approve: Approve | None = None,
-    on_text: OnText | None = None,
-) -> Answer:
-    toolbox = await open_toolbox(session, on_call, approve)
+async def run(session: Sessions, question: str, **options: Unpack[Options]) -> Answer:
+    asking = await asked(session, question, DEFAULT_MODEL, **options)
     chat: Any = ChatOpenAI  # its aliases are unknown to mypy without the pydantic plugin
     agent: Any = create_agent(
         chat(
-            model=model or DEFAULT_MODEL,
-            base_url=base_url or "https://api.openai.com/v1",
-            api_key=api_key or NO_KEY,
-            streaming=on_text is not None,
+            model=asking.model,
+            base_url=asking.base_url or "https://api.openai.com/v1",
+            api_key=asking.api_key,
+            streaming=asking.on_text is not None,
             stream_usage=True,
-            callbacks=[_Text(on_text)] if on_text else None,
+            callbacks=[_Text(asking.on_text)] if asking.on_text else None,
         ),
-        tools=[_tool(toolbox, offered) for offered in toolbox.offered],
-        middleware=[_Toolbox(toolbox, max_turns)],
+        tools=[_tool(asking.toolbox, offered) for offered in asking.toolbox.offered],
+        middleware=[_Toolbox(asking)],
     )
-    question_state = {"messages": [("user", question)]}
+    messages = [*asking.before, HumanMessage(question)]
     try:
         with langsmith.tracing_context(enabled=False):  # the conversation is the user's; it is reported to nobody
-            state = await agent.ainvoke(question_state, {"recursion_limit": 5 * max_turns + 10})
+            state = await agent.ainvoke({"messages": messages}, {"recursion_limit": 5 * asking.max_turns + 10})
     except GarrisonError:
         raise
     except Exception as error:
         raise ModelFailed("the model", error) from error
-    for message in state["messages"]:
+    for message in state["messages"][len(messages) :]:
         if isinstance(message, AIMessage) and message.usage_metadata:
-            toolbox.count(message.usage_metadata["input_tokens"], message.usage_metadata["output_tokens"])
-    return toolbox.answer(state["messages"][-1].text)
+            asking.toolbox.count(message.usage_metadata["input_tokens"], message.usage_metadata["output_tokens"])
+    return asking.answer(state["messages"][-1].text, state["messages"])
 
 
 class _Text(AsyncCallbackHandler):
@@ -77,10 +67,9 @@ class _Text(AsyncCallbackHandler):
 class _Toolbox(AgentMiddleware[Any, Any, Any]):
     """Runs every tool call through the toolbox, and counts the turns."""
 
-    def __init__(self, toolbox: Toolbox, max_turns: int) -> None:
+    def __init__(self, asking: Question) -> None:
         super().__init__()
-        self._toolbox = toolbox
-        self._max_turns = max_turns
+        self._asking = asking
         self._turns = 0
 
     async def awrap_tool_call(
@@ -98,13 +87,13 @@ class _Toolbox(AgentMiddleware[Any, Any, Any]):
         self._turns += 1
         if not message.tool_calls and not message.invalid_tool_calls:
             return None
-        if self._turns >= self._max_turns:
-            raise TooManyTurns(self._max_turns, self._toolbox.calls)
+        if self._turns >= self._asking.max_turns:
+            raise self._asking.unanswered()
         invalid = [await self._use(c["id"], c["name"] or "", c["args"]) for c in message.invalid_tool_calls]
         return {"messages": invalid, **({} if message.tool_calls else {"jump_to": "model"})} if invalid else None
 
     async def _use(self, call_id: str | None, name: str, arguments: Any) -> ToolMessage:
-        call = await self._toolbox.use(name, arguments)
+        call = await self._asking.toolbox.use(name, arguments)
         status = "error" if call.is_error else "success"
         return ToolMessage(call.text, tool_call_id=call_id or "", name=name, status=status)
 

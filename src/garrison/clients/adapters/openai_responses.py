@@ -1,55 +1,44 @@
 """OpenAI's responses. Nothing is kept at the provider (`store`): each turn sends the whole conversation."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import openai
 from openai.types.responses import Response, ResponseFunctionToolCall
 
 from garrison.clients.answer import Answer
-from garrison.clients.errors import ModelFailed, TooManyTurns
-from garrison.clients.toolbox import NO_KEY, Approve, Offered, OnCall, OnText, Sessions, open_toolbox
+from garrison.clients.errors import ModelFailed
+from garrison.clients.question import Options, asked
+from garrison.clients.toolbox import Offered, OnText, Sessions
 
 DEFAULT_MODEL = "gpt-5.4-mini"
+_ADDRESS = "https://api.openai.com/v1"
 _REASONING = "reasoning.encrypted_content"
 """What a reasoning model needs back in the next turn where the provider keeps nothing."""
 
 
-async def run(
-    session: Sessions,
-    question: str,
-    *,
-    model: str | None = None,
-    base_url: str | None = None,
-    api_key: str | None = None,
-    max_turns: int = 8,
-    on_call: OnCall | None = None,
-    approve: Approve | None = None,
-    on_text: OnText | None = None,
-) -> Answer:
-    toolbox = await open_toolbox(session, on_call, approve)
-    tools = [_tool(offered) for offered in toolbox.offered]
-    conversation: list[Any] = [{"role": "user", "content": question}]
-    async with openai.AsyncOpenAI(
-        api_key=api_key or NO_KEY, base_url=base_url or "https://api.openai.com/v1"
-    ) as client:
-        for _ in range(max_turns):
-            request = {"model": model or DEFAULT_MODEL, "input": conversation, "tools": tools}
+async def run(session: Sessions, question: str, **options: Unpack[Options]) -> Answer:
+    asking = await asked(session, question, DEFAULT_MODEL, **options)
+    tools = [_tool(offered) for offered in asking.toolbox.offered]
+    conversation: list[Any] = [*asking.before, {"role": "user", "content": question}]
+    async with openai.AsyncOpenAI(api_key=asking.api_key, base_url=asking.base_url or _ADDRESS) as client:
+        for _ in range(asking.max_turns):
+            request = {"model": asking.model, "input": conversation, "tools": tools}
             try:
-                response = await _respond(client, request, on_text)
+                response = await _respond(client, request, asking.on_text)
             except openai.OpenAIError as error:
                 raise ModelFailed("OpenAI", error) from error
             if response.usage:
-                toolbox.count(response.usage.input_tokens, response.usage.output_tokens)
-            asked = [item for item in response.output if isinstance(item, ResponseFunctionToolCall)]
-            if not asked:
-                return toolbox.answer(response.output_text)
+                asking.toolbox.count(response.usage.input_tokens, response.usage.output_tokens)
             conversation += [item.model_dump(mode="json", exclude_none=True) for item in response.output]
-            done = await toolbox.use_all([(call.name, call.arguments) for call in asked])
+            calls = [item for item in response.output if isinstance(item, ResponseFunctionToolCall)]
+            if not calls:
+                return asking.answer(response.output_text, conversation)
+            done = await asking.toolbox.use_all([(call.name, call.arguments) for call in calls])
             conversation += [
                 {"type": "function_call_output", "call_id": call.call_id, "output": result.text}
-                for call, result in zip(asked, done, strict=True)
+                for call, result in zip(calls, done, strict=True)
             ]
-    raise TooManyTurns(max_turns, toolbox.calls)
+    raise asking.unanswered()
 
 
 async def _respond(client: openai.AsyncOpenAI, request: dict[str, Any], on_text: OnText | None) -> Response:
@@ -76,5 +65,4 @@ def _whole(response: Response) -> Response:
 
 
 def _tool(offered: Offered) -> dict[str, Any]:
-    about = {"name": offered.name, "description": offered.description, "parameters": offered.schema}
-    return {"type": "function", **about, "strict": False}
+    return {"type": "function", **offered.function(), "strict": False}

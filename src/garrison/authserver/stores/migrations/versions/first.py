@@ -38,6 +38,16 @@ def upgrade(op: Operations) -> None:
     )
     op.create_index(op.f("ix_clients_source"), "clients", ["source"], unique=False)
     op.create_table(
+        "departures",
+        sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("browser", sa.String(length=64), nullable=False),
+        sa.Column("request", sa.Text(), nullable=False),
+        sa.Column("agreed", sa.Text(), nullable=False),
+        sa.Column("expires_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("key"),
+    )
+    op.create_index(op.f("ix_departures_expires_at"), "departures", ["expires_at"], unique=False)
+    op.create_table(
         "revoked_tokens",
         sa.Column("jti", sa.String(length=64), nullable=False),
         sa.Column("expires_at", sa.Double(), nullable=False),
@@ -98,6 +108,37 @@ def upgrade(op: Operations) -> None:
     op.create_index(op.f("ix_families_session"), "families", ["session"], unique=False)
     op.create_index(op.f("ix_families_username"), "families", ["username"], unique=False)
     op.create_table(
+        "identities",
+        sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("issuer", sa.String(length=2048), nullable=False),
+        sa.Column("subject", sa.String(length=255), nullable=False),
+        sa.Column("username", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(["username"], ["users.username"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("key"),
+        sa.UniqueConstraint("username"),
+    )
+    op.create_table(
+        "passkeys",
+        sa.Column("credential_id", sa.String(length=1364), nullable=False),
+        sa.Column("username", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("public_key", sa.LargeBinary(), nullable=False),
+        sa.Column("sign_count", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("last_used_at", sa.Double(), nullable=True),
+        sa.ForeignKeyConstraint(["username"], ["users.username"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("credential_id"),
+    )
+    op.create_index(op.f("ix_passkeys_username"), "passkeys", ["username"], unique=False)
+    op.create_table(
+        "recovery_codes",
+        sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("username", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(["username"], ["users.username"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("key"),
+    )
+    op.create_index(op.f("ix_recovery_codes_username"), "recovery_codes", ["username"], unique=False)
+    op.create_table(
         "sessions",
         sa.Column("key", sa.String(length=64), nullable=False),
         sa.Column("username", sa.String(length=64), nullable=False),
@@ -108,6 +149,15 @@ def upgrade(op: Operations) -> None:
     )
     op.create_index(op.f("ix_sessions_expires_at"), "sessions", ["expires_at"], unique=False)
     op.create_index(op.f("ix_sessions_username"), "sessions", ["username"], unique=False)
+    op.create_table(
+        "totp",
+        sa.Column("username", sa.String(length=64), nullable=False),
+        sa.Column("sealed", sa.Text(), nullable=False),
+        sa.Column("last_step", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["username"], ["users.username"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("username"),
+    )
     op.create_table(
         "codes",
         sa.Column("key", sa.String(length=64), nullable=False),

@@ -1,0 +1,25 @@
+"""What a session may do now that its user has confirmed it: sealed, for that session and one purpose, for minutes."""
+
+from garrison.authserver import seal
+from garrison.authserver.context import Exchange
+from garrison.authserver.records import Session
+from garrison.oauth.errors import InvalidRequest
+
+LIFETIME = 600
+"""Seconds to scan a QR code and type a code."""
+
+
+def new(exchange: Exchange, session: Session, purpose: str) -> str:
+    payload = {"session": _session(exchange, session)}
+    return seal.seal(exchange.settings.secret, payload, exchange.now + LIFETIME, purpose)
+
+
+def check(exchange: Exchange, session: Session, purpose: str, permit: str) -> None:
+    """Raises `InvalidRequest` if `permit` is not one of ours, too old, or for another session or purpose."""
+    payload = seal.unseal(exchange.settings.secret, permit, exchange.now, purpose)
+    if not seal.same_mac(payload["session"], _session(exchange, session)):
+        raise InvalidRequest("This page belongs to another sign-in. Go back and start again.")
+
+
+def _session(exchange: Exchange, session: Session) -> str:
+    return seal.mac(exchange.settings.secret, "permit", session.key)
