@@ -227,6 +227,19 @@ async def test_33_malformed_authorization_headers_are_invalid_client(world: Worl
     assert is_error(response, "invalid_client", 401)
 
 
+async def test_33_good_credentials_under_another_scheme_are_refused(world: World) -> None:
+    client = await world.client()
+    right = render_basic(client.client_id, client.client_secret or "")
+    async with world.browser() as http:
+        for header, status in (
+            (right, 200),
+            (right.replace("Basic", "basic"), 200),
+            (right.replace("Basic", "Bearer"), 401),
+        ):
+            response = await http.post("/token", data=CLIENT_CREDENTIALS, headers={"Authorization": header})
+            assert response.status_code == status, header
+
+
 @ON_EVERY_ENGINE
 async def test_33_secrets_are_stored_hashed(world: World) -> None:
     client = await world.client()
