@@ -278,6 +278,8 @@ async def test_56_a_document_that_has_gone_or_gone_bad_ends_what_its_client_can_
         world.web.publish(URL, document(), status=status)
         response = await world.refresh(known_by(), token)
         assert (response.status_code, response.json()["error"]) == (401, "invalid_client")
+    world.web.pages.clear()  # nobody answers there
+    assert (await world.refresh(known_by(), token)).status_code == 401
     world.web.publish(URL, document())
     assert (await world.refresh(known_by(), token)).status_code == 200
 

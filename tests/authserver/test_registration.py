@@ -167,7 +167,7 @@ async def test_47_metadata_that_can_not_be_registered_is_an_error_of_rfc_7591(
         ("application/json", b"x"),
         ("application/json", b"[]"),
         ("application/json", b"[" * 5000),
-        ("application/json", b" " * 20_000),
+        ("application/json", json.dumps(GOOD).encode() + b" " * 20_000),
         ("application/json", b'{"half a surrogate pair": "\\ud800"}'),
         ("application/x-www-form-urlencoded", b"a=b"),
         ("text/plain", json.dumps(GOOD).encode()),
