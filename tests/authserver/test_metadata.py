@@ -3,7 +3,7 @@
 import pytest
 
 from garrison.authserver.token import GRANTS
-from garrison.oauth import server_metadata
+from garrison.oauth import jwks, server_metadata
 from tests.authserver.world import ISSUER, RESOURCE, Make, World
 
 OAUTH, OPENID = "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"
@@ -68,11 +68,14 @@ async def test_03_the_issuer_never_comes_from_a_header(world: World) -> None:
             assert response.json()["issuer"] == ISSUER
 
 
-async def test_04_the_key_set_holds_public_keys_only_with_kids(world: World) -> None:
+async def test_04_the_key_set_holds_public_keys_only_with_kids(make_world: Make) -> None:
+    signing = [jwks.new_signing_key(alg) for alg in ("RS256", "ES256", "EdDSA")]
+    world = await make_world(signing_keys=signing)
     async with world.browser() as http:
         keys = (await http.get("/jwks")).json()["keys"]
-    assert [set(key) for key in keys] == [{"kty", "n", "e", "kid", "use", "alg"}]
-    assert keys[0]["kid"] == world.settings.signing_keys[0].kid
+    public = [{"n", "e"}, {"crv", "x", "y"}, {"crv", "x"}]
+    assert [set(key) - {"kty", "kid", "use", "alg"} for key in keys] == public
+    assert [key["kid"] for key in keys] == [key.kid for key in signing]
 
 
 async def test_48_scripts_of_any_origin_read_metadata_keys_and_tokens_but_never_authorize(world: World) -> None:
