@@ -61,7 +61,10 @@ class Copy:
         source, times = path.read_bytes(), path.stat()
         path.write_text(mutant.applied(self.folder))
         try:
-            return self.test(mutant.tests)
+            outcome, output = self.test(mutant.tests)
+            return (
+                (outcome, output) if outcome != "broken" else self.test(mutant.tests)
+            )  # a process that died may not again
         finally:
             path.write_bytes(source)
             os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
@@ -76,7 +79,8 @@ class Copy:
         while time.monotonic() < deadline:
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
-                return _ENDS.get(os.waitstatus_to_exitcode(status), "broken"), output.read_text()
+                code = os.waitstatus_to_exitcode(status)
+                return _ENDS.get(code, "broken"), f"{output.read_text()}\nexit status {code}"
             time.sleep(0.02)
         os.killpg(child, signal.SIGKILL)
         os.waitpid(child, 0)
