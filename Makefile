@@ -10,7 +10,7 @@ OPENAI3 := .venv-openai3
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-openai3 bench check format lock clean services
+.PHONY: help setup demo test test-openai3 mutants fuzz bench check format lock clean services
 
 help:  ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,12 @@ $(OPENAI3)/.ready: $(STAMP) requirements/openai3.txt
 	  $$UV pip install --quiet --require-hashes -r requirements/openai3.txt && \
 	  $$UV pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
+
+mutants: $(STAMP)  ## take each check of the authorization server away in turn, and see the tests notice
+	@$(BIN)/python -m tests.mutants.run
+
+fuzz: $(STAMP)  ## 20,000 bad requests to the authorization server, others every day
+	@GARRISON_FUZZ=20000 GARRISON_FUZZ_SEED=$$(date +%Y%j) $(BIN)/python -m pytest -n 2 tests/authserver/test_fuzz.py
 
 bench: $(STAMP)  ## what the guard, its budgets, a token and the clients cost, as ratios in one run
 	@FASTMCP_LOG_ENABLED=false $(BIN)/python -m bench.guard

@@ -17,7 +17,8 @@ from tests.postgresql import PostgreSQL, running
 
 @pytest.fixture(scope="session")
 def signing_key() -> jwks.SigningKey:
-    return jwks.new_signing_key()
+    """Of a quick kind: reading an RSA key takes longer than most tests."""
+    return jwks.new_signing_key("ES256")
 
 
 @pytest.fixture(scope="session")

@@ -72,6 +72,7 @@ async def test_05_a_repeated_client_or_redirect_uri_gets_an_error_page(world: Wo
     [
         "https://app.example/callback",
         "https://app.example/callback?kept=1&more=1",
+        "https://app.example/callback?kept=1/",
         "https://app.example/callback?kept=1#",
         "https://app.example/CALLBACK?kept=1",
         "https://APP.example/callback?kept=1",
@@ -94,6 +95,10 @@ async def test_06_redirect_uri_may_be_left_out_only_if_one_is_registered(world: 
     assert is_error_page(await authorize(world, two, redirect_uri=None))
 
 
+REGISTERED = ["http://127.0.0.1/cb", "http://[::1]/cb", "http://localhost/cb", "https://127.0.0.1/tls"]
+REGISTERED += ["https://app.example/"]
+
+
 @pytest.mark.parametrize(
     ("asked", "right"),
     [
@@ -107,10 +112,13 @@ async def test_06_redirect_uri_may_be_left_out_only_if_one_is_registered(world: 
         ("http://user@127.0.0.1:51234/cb", False),
         ("http://127.0.0.1:51234/c\tb", False),
         ("http://localhost:51234/cb", False),
+        ("https://127.0.0.1/tls", True),
+        ("https://127.0.0.1:51234/tls", False),
+        ("https://app.example:51234/", False),
     ],
 )
 async def test_07_on_a_loopback_ip_only_the_port_may_vary(world: World, asked: str, right: bool) -> None:
-    client = await world.client(redirect_uris=["http://127.0.0.1/cb", "http://[::1]/cb", "http://localhost/cb"])
+    client = await world.client(redirect_uris=REGISTERED)
     response = await authorize(world, client, redirect_uri=asked)
     assert response.status_code == 303 if right else is_error_page(response)
 
@@ -128,6 +136,10 @@ async def test_07_on_a_loopback_ip_only_the_port_may_vary(world: World, asked: s
         "https://*.example/cb",
         "/cb",
         "https://app.example/a b",
+        "https://app.example/*",
+        "https://app(.example/cb",
+        "com.example.app:cb",
+        "com.example.app://cb",
     ],
 )
 async def test_08_only_https_loopback_and_reverse_domain_schemes_can_be_registered(world: World, uri: str) -> None:

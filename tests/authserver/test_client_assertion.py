@@ -7,6 +7,8 @@ from typing import Any
 import anyio
 import httpx2
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from joserfc import jws
 
 from garrison.authserver import admin
@@ -173,6 +175,25 @@ async def test_34_only_listed_asymmetric_algorithms_count(world: World, alg: str
     assert refused(await post(world, forged(header, claims(world, client), signature)))
 
 
+async def test_34_a_good_signature_by_an_algorithm_that_is_not_listed_or_not_the_keys_is_refused(world: World) -> None:
+    nameless = {name: value for name, value in RSA.public().items() if name != "alg"}
+    any_alg, one_alg = await key_client(world, jwks={"keys": [nameless]}), await key_client(world, RSA)
+
+    def signed(client: admin.NewClient, alg: str) -> str:
+        key = RSA.private.raw_value
+        assert isinstance(key, rsa.RSAPrivateKey)
+        header = {"alg": alg, "typ": "JWT", "kid": RSA.kid}
+        message = forged(header, claims(world, client, jti=alg)).removesuffix(".")
+        pss = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
+        how = (pss, hashes.SHA256()) if alg == "PS256" else (padding.PKCS1v15(), getattr(hashes, f"SHA{alg[2:]}")())
+        return f"{message}.{urlsafe_b64encode(key.sign(message.encode(), *how)).rstrip(b'=').decode()}"
+
+    for client, algs in ((any_alg, {"RS256", "PS256"}), (one_alg, {"RS256"})):
+        for alg in ("RS256", "PS256", "RS384", "RS512"):
+            response = await post(world, signed(client, alg))
+            assert response.status_code == 200 if alg in algs else refused(response), alg
+
+
 async def test_34_a_signature_of_another_key_is_refused(world: World) -> None:
     client = await key_client(world)
     stranger = jwks.new_signing_key("ES256")
@@ -204,7 +225,10 @@ async def test_34_without_a_kid_the_only_key_that_fits_is_meant(world: World) ->
         assert (await post(world, good)).status_code == 200
 
 
-@pytest.mark.parametrize("signed", ["", "x", "a.b.c", "é.é.é", "x" * 9000, forged({"alg": "ES256"}, {"sub": 1})])
+NO_NAME = [forged({"alg": "ES256"}, {"sub": sub}) for sub in (1, "", "\ud800", "a\0b", "é")]
+
+
+@pytest.mark.parametrize("signed", ["", "x", "a.b.c", "é.é.é", "x" * 9000, *NO_NAME])
 async def test_34_what_is_no_jwt_is_invalid_client(world: World, signed: str) -> None:
     assert refused(await post(world, signed))
 
@@ -306,6 +330,15 @@ async def test_34_key_sets_kept_are_bounded_in_number() -> None:
         with pytest.raises(InvalidClient):
             await keys.get(f"https://keys.example/{number}", "kid")
     assert len(keys._sets) == MAX_SETS
+
+
+async def test_34_an_assertion_is_used_once_for_as_long_as_clocks_may_differ(world: World) -> None:
+    client = await key_client(world)
+    signed = assertion(world, client)
+    assert (await post(world, signed)).status_code == 200
+    world.time += 300 + client_assertion.LEEWAY - 1
+    await purge(world.store, world.time)
+    assert "used before" in (await post(world, signed)).json()["error_description"]
 
 
 @ON_EVERY_ENGINE

@@ -278,6 +278,8 @@ async def test_56_a_document_that_has_gone_or_gone_bad_ends_what_its_client_can_
         world.web.publish(URL, document(), status=status)
         response = await world.refresh(known_by(), token)
         assert (response.status_code, response.json()["error"]) == (401, "invalid_client")
+    world.web.pages.clear()  # nobody answers there
+    assert (await world.refresh(known_by(), token)).status_code == 401
     world.web.publish(URL, document())
     assert (await world.refresh(known_by(), token)).status_code == 200
 
@@ -506,6 +508,16 @@ async def test_23_a_public_client_is_remembered_only_where_its_own_host_gets_the
         assert bool(await remembered_consent(world.store, **key)) is remembered
         await remember_consent(world.store, **key, granted=frozenset({"customer:read"}), now=world.time)
         assert ((await world.consent_page(browser, client)).status_code == 303) is remembered
+
+
+async def test_23_a_host_that_gets_the_answer_in_the_clear_is_nobodys_own(world: World) -> None:
+    await world.user()
+    url, redirect_uri = "https://localhost/client.json", "http://localhost/callback"
+    world.web.publish(url, document(client_id=url, redirect_uris=[redirect_uri]))
+    async with world.browser() as browser:
+        page = await world.consent_page(browser, known_by(url, redirect_uri))
+    assert page.status_code == 200
+    assert REMEMBER not in page.text
 
 
 async def test_18_a_client_that_nobody_vouches_for_gets_no_error_redirect_before_sign_in_though_it_has_a_key(

@@ -1,6 +1,7 @@
 """Statements 27 to 31: the authorization code."""
 
 import asyncio
+import hmac
 import os
 from pathlib import Path
 
@@ -107,6 +108,29 @@ async def test_30_the_verifier_is_required_well_formed_and_right(world: World, v
     response = await world.token(client, world.redemption(client, code, code_verifier=verifier))
     assert (response.status_code, response.json()["error"]) == (400, "invalid_grant")
     assert (await world.token(client, world.redemption(client, code))).status_code == 200, "the code was spent"
+
+
+async def test_30_a_verifier_that_is_too_short_is_refused_though_it_matches(world: World) -> None:
+    await world.user()
+    client = await world.client()
+    for short in ("abc", "v" * 42, "v" * 129):
+        code = await world.code(client, code_challenge=pkce.challenge_s256(short))
+        response = await world.token(client, world.redemption(client, code, code_verifier=short))
+        assert (response.status_code, response.json()["error"]) == (400, "invalid_grant")
+
+
+def test_30_the_comparison_takes_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[str, str]] = []
+
+    def compare(a: str, b: str) -> bool:
+        compared.append((a, b))
+        return whole(a, b)
+
+    whole = hmac.compare_digest
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    challenge = pkce.challenge_s256("v" * 43)
+    pkce.verify("v" * 43, challenge)
+    assert compared == [(challenge, challenge)]
 
 
 async def test_30_the_challenge_itself_is_no_verifier(world: World) -> None:

@@ -275,10 +275,12 @@ async def test_50_what_is_asked_about_and_what_proves_a_client_is_in_no_event(wo
         await post(world, "/revoke", client, token=token)
     async with world.browser() as http:
         for path in ("/introspect", "/revoke"):
-            form = {"token": body["access_token"], "client_assertion": body["access_token"]}
-            await http.post(path, data={**form, "client_assertion_type": client_assertion.TYPE})
+            for shown in (body["access_token"], "of.nobody.whatever"):
+                form = {"token": body["access_token"], "client_assertion": shown}
+                await http.post(path, data={**form, "client_assertion_type": client_assertion.TYPE})
     told = repr(world.events.events)
-    assert len(world.events.of(Kind.CLIENT_REFUSED)) == 2
+    assert len(world.events.of(Kind.CLIENT_REFUSED)) == 4
+    assert "of.nobody.whatever" not in told
     for secret in (body["access_token"], body["refresh_token"], client.client_secret, server.client_secret):
         assert secret
         assert secret not in told

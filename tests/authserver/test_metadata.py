@@ -3,16 +3,27 @@
 import pytest
 
 from garrison.authserver.token import GRANTS
-from garrison.oauth import server_metadata
+from garrison.oauth import jwks, server_metadata
 from tests.authserver.world import ISSUER, RESOURCE, Make, World
 
+OAUTH, OPENID = "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"
 
-@pytest.mark.parametrize("issuer", [ISSUER, "https://auth.example/tenant/one", "http://localhost:8080"])
-async def test_01_every_well_known_document_has_the_one_exact_issuer(make_world: Make, issuer: str) -> None:
+
+@pytest.mark.parametrize(
+    ("issuer", "paths"),
+    [
+        (ISSUER, [OAUTH, OPENID]),
+        ("https://auth.example/tenant/one", [f"{OAUTH}/tenant/one", f"{OPENID}/tenant/one", f"/tenant/one{OPENID}"]),
+        ("http://localhost:8080", [OAUTH, OPENID]),
+    ],
+)
+async def test_01_every_well_known_document_has_the_one_exact_issuer(
+    make_world: Make, issuer: str, paths: list[str]
+) -> None:
     world = await make_world(issuer=issuer)
     async with world.browser() as http:
-        for url in server_metadata.well_known_urls(issuer):
-            document = (await http.get(url)).json()
+        for path in paths:
+            document = (await http.get(path)).json()
             assert server_metadata.check(document, issuer).issuer == issuer
 
 
@@ -40,6 +51,11 @@ async def test_02_only_what_works_is_advertised(world: World) -> None:
     assert document["scopes_supported"] == ["customer:read", "security:read", "ticket:create"]
     assert document["protected_resources"] == [RESOURCE]
     assert document["authorization_response_iss_parameter_supported"] is True
+    methods = {"client_secret_basic", "client_secret_post", "private_key_jwt"}
+    for endpoint, public in (("token", {"none"}), ("revocation", {"none"}), ("introspection", set[str]())):
+        assert set(document[f"{endpoint}_endpoint_auth_methods_supported"]) == methods | public
+        algorithms = document[f"{endpoint}_endpoint_auth_signing_alg_values_supported"]
+        assert set(algorithms) == {"RS256", "PS256", "ES256", "EdDSA"}
     assert not {"registration_endpoint", "userinfo_endpoint"} & document.keys()
 
 
@@ -52,11 +68,14 @@ async def test_03_the_issuer_never_comes_from_a_header(world: World) -> None:
             assert response.json()["issuer"] == ISSUER
 
 
-async def test_04_the_key_set_holds_public_keys_only_with_kids(world: World) -> None:
+async def test_04_the_key_set_holds_public_keys_only_with_kids(make_world: Make) -> None:
+    signing = [jwks.new_signing_key(alg) for alg in ("RS256", "ES256", "EdDSA")]
+    world = await make_world(signing_keys=signing)
     async with world.browser() as http:
         keys = (await http.get("/jwks")).json()["keys"]
-    assert [set(key) for key in keys] == [{"kty", "n", "e", "kid", "use", "alg"}]
-    assert keys[0]["kid"] == world.settings.signing_keys[0].kid
+    public = [{"n", "e"}, {"crv", "x", "y"}, {"crv", "x"}]
+    assert [set(key) - {"kty", "kid", "use", "alg"} for key in keys] == public
+    assert [key["kid"] for key in keys] == [key.kid for key in signing]
 
 
 async def test_48_scripts_of_any_origin_read_metadata_keys_and_tokens_but_never_authorize(world: World) -> None:

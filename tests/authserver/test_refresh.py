@@ -191,6 +191,17 @@ async def test_43_only_clients_registered_for_it_get_a_refresh_token(world: Worl
     assert body["scope"] == "customer:read"
 
 
+async def test_43_offline_access_is_never_too_much_and_asks_for_nothing_else(world: World) -> None:
+    await world.user()
+    client = await world.client()
+    body = await world.tokens(client, scope="offline_access")
+    assert body["scope"] == "customer:read ticket:create"
+    response = await world.refresh(client, body["refresh_token"], scope="customer:read offline_access")
+    assert response.json()["scope"] == "customer:read"
+    response = await world.token(client, {"grant_type": "client_credentials", "scope": "customer:read offline_access"})
+    assert response.json()["scope"] == "customer:read"
+
+
 @ON_EVERY_ENGINE
 async def test_44_refresh_tokens_are_stored_hashed(world: World) -> None:
     client, first = await start(world)

@@ -17,9 +17,10 @@ from garrison.authserver.stores.store import StoreUnavailableError, open_store
 from garrison.authserver.stores.tables import METADATA
 from garrison.base.errors import UsageError
 from garrison.base.events import Kind
+from garrison.oauth import jwks
 from garrison.oauth.errors import InvalidRequest
 from tests.authserver.test_refresh import start
-from tests.authserver.world import ON_EVERY_ENGINE, PASSWORD, Forms, Make, World
+from tests.authserver.world import CALLBACK, ON_EVERY_ENGINE, PASSWORD, Forms, Make, World
 
 
 async def address_seen(world: World, peer: str, **headers: str) -> str:
@@ -96,6 +97,22 @@ async def test_a_database_that_is_gone_is_503_with_retry_after_and_not_500(world
         assert response.status_code == 503
         assert int(response.headers["retry-after"]) > 0
         assert "clients" not in response.text
+
+
+@ON_EVERY_ENGINE
+async def test_a_character_that_no_database_can_hold_is_refused_and_no_outage(make_world: Make) -> None:
+    world = await make_world(registration=True)
+    keys = {"keys": [{**jwks.new_signing_key("ES256").public(), "x5t": "a\0b"}]}
+    metadata = {"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "private_key_jwt", "jwks": keys}
+    form = {"grant_type": "client_credentials"}
+    async with world.browser() as http:
+        answers = [
+            await http.get("/authorize", params={"client_id": "a\0b"}),
+            await http.post("/token", data={**form, "client_id": "a\0b"}),
+            await http.post("/token", data=form, auth=("a\0b", "c")),
+            await http.post("/register", json=metadata),
+        ]
+    assert [answer.status_code for answer in answers] == [400, 400, 401, 201]
 
 
 @ON_EVERY_ENGINE

@@ -1,5 +1,6 @@
 """Statements 32, 33 and 35 to 39: the token endpoint."""
 
+import hmac
 import json
 import os
 import time
@@ -12,7 +13,7 @@ import anyio
 import httpx2
 import pytest
 
-from garrison.authserver import admin, forms
+from garrison.authserver import admin, forms, seal
 from garrison.authserver.stores.clients import save_client
 from garrison.base.errors import UsageError
 from garrison.base.events import Kind
@@ -102,7 +103,9 @@ async def test_32_repeated_parameters_are_refused(world: World, name: str) -> No
         assert is_error(await http.post("/token", content=f"{body}&{name}={value}", headers=headers), "invalid_request")
 
 
-@pytest.mark.parametrize("body", [b"grant_type=%ff", b"grant_type=\xff", b"&".join(b"a%d=b" % n for n in range(60))])
+@pytest.mark.parametrize(
+    "body", [b"grant_type=%ff", b"grant_type=\xff", b"grant_type=%00", b"&".join(b"a%d=b" % n for n in range(60))]
+)
 async def test_32_a_body_that_is_no_form_is_refused(world: World, body: bytes) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     async with world.browser() as http:
@@ -130,6 +133,7 @@ async def test_32_a_body_that_does_not_come_is_not_waited_for(world: World, monk
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+@ON_EVERY_ENGINE
 async def test_33_a_wrong_missing_or_old_secret_is_invalid_client(world: World, method: str) -> None:
     client = await world.client(method=method)
     for secret in ("wrong", "", None, f"{client.client_secret} "):
@@ -177,6 +181,20 @@ async def test_33_another_method_than_the_registered_one_is_refused_and_the_answ
     assert registered not in (await world.token(wrong, CLIENT_CREDENTIALS)).json()["error_description"]
 
 
+async def test_33_secrets_are_compared_in_constant_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = await world.client()
+    compared: list[bytes] = []
+
+    def compare(a: bytes, b: bytes) -> bool:
+        compared.append(b)
+        return whole(a, b)
+
+    whole = hmac.compare_digest
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    assert (await world.token(client, CLIENT_CREDENTIALS)).status_code == 200
+    assert seal.hashed(client.client_secret or "").encode() in compared
+
+
 async def test_33_two_methods_at_once_are_refused(world: World) -> None:
     client = await world.client()
     both = {**CLIENT_CREDENTIALS, "client_id": client.client_id, "client_secret": client.client_secret or ""}
@@ -199,11 +217,27 @@ async def test_33_a_public_client_with_a_secret_is_refused(world: World) -> None
         assert is_error(await http.post("/token", data=form), "invalid_grant")
 
 
-@pytest.mark.parametrize("header", ["Bearer x", "Basic", "Basic !!!", f"Basic {b64encode(b'nocolon').decode()}"])
+NO_PAIR = [f"Basic {b64encode(pair).decode()}" for pair in (b"nocolon", b"a%00b:c", b"%c3%a9:c", b":c")]
+
+
+@pytest.mark.parametrize("header", ["Bearer x", "Basic", "Basic !!!", *NO_PAIR])
 async def test_33_malformed_authorization_headers_are_invalid_client(world: World, header: str) -> None:
     async with world.browser() as http:
         response = await http.post("/token", data=CLIENT_CREDENTIALS, headers={"Authorization": header})
     assert is_error(response, "invalid_client", 401)
+
+
+async def test_33_good_credentials_under_another_scheme_are_refused(world: World) -> None:
+    client = await world.client()
+    right = render_basic(client.client_id, client.client_secret or "")
+    async with world.browser() as http:
+        for header, status in (
+            (right, 200),
+            (right.replace("Basic", "basic"), 200),
+            (right.replace("Basic", "Bearer"), 401),
+        ):
+            response = await http.post("/token", data=CLIENT_CREDENTIALS, headers={"Authorization": header})
+            assert response.status_code == status, header
 
 
 @ON_EVERY_ENGINE

@@ -47,6 +47,8 @@ def parse(encoded: bytes) -> Parameters:
         raise InvalidRequest("the parameters are not form-encoded UTF-8") from error
     if len(fields) > MAX_PARAMETERS:
         raise InvalidRequest(f"there are more than {MAX_PARAMETERS} parameters")
+    if any("\0" in text for pair in pairs for text in pair):
+        raise InvalidRequest("a parameter has a character that no database can hold (NUL)")
     return Parameters(pairs)
 
 
@@ -72,9 +74,11 @@ async def read_json(request: Request, max_bytes: int) -> Any:
     """
     body = await _read(request, JSON, max_bytes)
     try:
-        return json.loads(body)
+        document = json.loads(body)
+        json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair is no text, and can't be answered
     except (ValueError, RecursionError) as error:
         raise InvalidRequest("the body is not JSON") from error
+    return document
 
 
 async def _read(request: Request, media_type: str, max_bytes: int) -> bytes:

@@ -21,7 +21,7 @@ def parse_basic(header: str) -> tuple[str, str]:
         pair = unquote_plus(client_id, errors="strict"), unquote_plus(client_secret, errors="strict")
     except ValueError as error:  # not base64, not ASCII, not UTF-8
         raise InvalidClient("the Basic credentials are malformed") from error
-    if not colon or not pair[0]:
+    if not colon or not pair[0] or not all(part.isascii() and part.isprintable() for part in pair):  # appendix A.1, A.2
         raise InvalidClient("the Basic credentials are malformed")
     return pair
 

@@ -77,7 +77,7 @@ def peek_client_id(assertion: str) -> str:
         InvalidToken: it doesn't say.
     """
     client_id = signed_jwt.peek_claim(assertion, "sub")
-    if not client_id:
+    if not client_id or not client_id.isascii() or not client_id.isprintable():  # RFC 6749 appendix A.1
         raise InvalidToken("the assertion is malformed, or lacks sub")
     return client_id
 
