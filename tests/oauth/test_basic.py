@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from garrison.oauth.basic import parse_basic, render_basic
 from garrison.oauth.errors import InvalidClient
 
-text = st.text(st.characters(exclude_categories=["Cs"]))
+text = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E))  # VSCHAR, RFC 6749 appendix A
 
 
 def test_the_example_of_section_2_3_1_is_read_and_written() -> None:
@@ -21,6 +21,12 @@ def test_the_example_of_section_2_3_1_is_read_and_written() -> None:
 @given(text.filter(bool), text)
 def test_every_id_and_secret_come_back_as_they_were(client_id: str, secret: str) -> None:
     assert parse_basic(render_basic(client_id, secret)) == (client_id, secret)
+
+
+@pytest.mark.parametrize("pair", [("a\0", "s"), ("a", "s\n"), ("ä", "s"), ("a", "s\x7f")])
+def test_what_no_id_or_secret_can_be_is_refused(pair: tuple[str, str]) -> None:
+    with pytest.raises(InvalidClient):
+        parse_basic(render_basic(*pair))
 
 
 def test_a_colon_in_the_id_is_encoded_and_cannot_move_the_secret() -> None:
