@@ -68,10 +68,10 @@ async def read_json(request: Request, max_bytes: int) -> Any:
     body = await _read(request, JSON, max_bytes)
     try:
         document = json.loads(body)
-        json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair is no text, and nobody could be told it
-        return document
+        json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair is no text: nobody could be told it
     except (ValueError, RecursionError) as error:
         raise InvalidRequest("the body is not JSON") from error
+    return document
 
 
 async def _read(request: Request, media_type: str, max_bytes: int) -> bytes:
