@@ -53,11 +53,14 @@ mutants: $(STAMP)  ## take each check of the authorization server away in turn, 
 fuzz: $(STAMP)  ## 20,000 bad requests to the authorization server, others every day
 	@GARRISON_FUZZ=20000 GARRISON_FUZZ_SEED=$$(date +%Y%j) $(BIN)/python -m pytest -n 2 tests/authserver/test_fuzz.py
 
-bench: $(STAMP)  ## what the guard and its budgets cost, as ratios in one run
+bench: $(STAMP)  ## what the guard, its budgets, a token and the clients cost, as ratios in one run
 	@FASTMCP_LOG_ENABLED=false $(BIN)/python -m bench.guard
 	@FASTMCP_LOG_ENABLED=false $(BIN)/python -m bench.stages
 	@$(BIN)/python -m bench.throughput
 	@$(BIN)/python -m bench.budgets
+	@$(BIN)/python -m bench.clients
+	@sh tests/npm.sh $(BIN)
+	@$(BIN)/python -m bench.authserver
 
 check: $(STAMP)  ## style, types, layers and documentation
 	@$(BIN)/ruff check .

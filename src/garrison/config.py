@@ -43,7 +43,7 @@ _FILE_KEYS: Mapping[str, Mapping[str, type]] = {
         "redis_url": str,
         "on_store_failure": str,
     },
-    "network": {"trusted_proxies": list},
+    "network": {"trusted_proxies": list, "max_connections": int, "body_seconds": int},
     "auth": {
         "access_token_lifetime": int,
         "database_url": str,
@@ -76,6 +76,8 @@ TEMPLATE = """\
 # Calls a minute of one tool, per caller, in a table of their own below this one: [limits.tools] get_customer_info=30
 
 [network]
+# max_connections = 1000         # to one server at once; those beyond get 503
+# body_seconds = 120             # that a request may take to arrive
 # trusted_proxies = []           # proxies whose X-Forwarded-For or Forwarded is believed: ["10.0.0.1", "10.1.0.0/16"]
 
 [auth]
@@ -143,6 +145,8 @@ class ServerSettings:
     log_level: str
     policy: Policy | None
     trusted_proxies: tuple[str, ...] = ()
+    max_connections: int = 1000
+    body_seconds: int = 120
     auth_database_url: str | None = field(default=None, repr=False)
     identity_provider: IdentityProvider | None = None
 
@@ -175,7 +179,7 @@ class ModelSettings:
 def server_settings(home: Path, environ: Mapping[str, str]) -> ServerSettings:
     """Raises `UsageError` for a file or a variable that can't be understood."""
     file = _read_file(home / FILE)
-    auth = file.get("auth", {})
+    auth, network = file.get("auth", {}), file.get("network", {})
     return ServerSettings(
         limits=_checked("limits", lambda: _limits(file.get("limits", {}), environ)),
         access_token_lifetime=auth.get("access_token_lifetime", 900),
@@ -185,7 +189,9 @@ def server_settings(home: Path, environ: Mapping[str, str]) -> ServerSettings:
         log_level=environ.get("LOG_LEVEL", "WARNING").upper(),
         policy=_policy(file, home / FILE),
         auth_database_url=environ.get("GARRISON_DATABASE_URL") or auth.get("database_url") or None,
-        trusted_proxies=_proxies(file.get("network", {}).get("trusted_proxies", [])),
+        trusted_proxies=_proxies(network.get("trusted_proxies", [])),
+        max_connections=_from_one(network, "max_connections", 1000),
+        body_seconds=_from_one(network, "body_seconds", 120),
         identity_provider=_identity_provider(auth.get("identity_provider"), home, environ),
     )
 
@@ -373,6 +379,13 @@ def _proxies(networks: list[Any]) -> tuple[str, ...]:
     proxies = tuple(str(network) for network in networks)
     Peers(proxies)
     return proxies
+
+
+def _from_one(network: Mapping[str, int], key: str, default: int) -> int:
+    number = network.get(key, default)
+    if number < 1:
+        raise UsageError(f"network.{key} must be a whole number from 1 up")
+    return number
 
 
 def _number(environ: Mapping[str, str], name: str, default: int) -> int:

@@ -10,6 +10,7 @@ Everything is mode 0600 in a folder of mode 0700, made at random once, and never
 """
 
 import json
+import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from garrison.base.errors import GarrisonError, UsageError
 from garrison.base.files import write_private
 
 SECRET_BYTES = 32
+_OTHERS = 0o077
+_WRITTEN_BY_OTHERS = 0o022
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,26 @@ class Home:
     @property
     def demo_accounts(self) -> Path:
         return self.folder / "demo-accounts.json"
+
+    def check_own(self, *, named: bool) -> None:
+        """Before a client leans on what is in the folder. It need not be there.
+
+        Args:
+            named: whether the user named it. Whose it is isn't asked then: in containers and CI it is often another's.
+
+        Raises:
+            UsageError: it is somebody else's, or others can write into it.
+        """
+        if not self.folder.exists():
+            return
+        about = self.folder.stat()
+        if not named and about.st_uid != os.geteuid():
+            raise UsageError(
+                f"{self.folder} belongs to another user",
+                f"If you trust what is in it, name it: --home {self.folder} (GARRISON_HOME).",
+            )
+        if about.st_mode & _WRITTEN_BY_OTHERS:
+            raise UsageError(f"others can write into {self.folder}", f"Close it: chmod 700 {self.folder}")
 
     def make_secret(self) -> None:
         """Make the secret, if it is missing."""
@@ -103,6 +126,8 @@ class Home:
 
     def _read(self, path: Path) -> bytes:
         try:
+            if path.stat().st_mode & _OTHERS:
+                raise UsageError(f"{path} is open to others", f"Close it: chmod 600 {path}")
             return path.read_bytes()
         except FileNotFoundError as error:
             raise UsageError(f"{path} is not there", f"Make it: garrison init --home {self.folder}") from error

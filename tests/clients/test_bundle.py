@@ -64,6 +64,16 @@ def test_the_bundle_has_what_its_type_must_have_and_nothing_it_must_not(tmp_path
     assert not [name for name in names if name.startswith("server/") or "__pycache__" in name]
 
 
+def test_a_link_of_the_bundles_name_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    target, file = tmp_path / "theirs", tmp_path / "far.mcpb"
+    target.write_text("precious")
+    file.symlink_to(target)
+    write_bundle(file, "far", ["bridge", "https://mcp.example/mcp"])
+    assert target.read_text() == "precious"
+    assert zipfile.is_zipfile(file)
+    assert {path.name for path in tmp_path.iterdir()} == {"theirs", "far.mcpb"}
+
+
 def test_a_bundle_that_can_not_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(GarrisonError, match="can't be written"):
         write_bundle(tmp_path / "none" / "far.mcpb", "far", ["bridge", "https://mcp.example/mcp"])

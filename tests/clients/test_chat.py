@@ -9,6 +9,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from garrison.cli._screen import Screen
 from garrison.cli.main import main
@@ -30,6 +31,15 @@ def environ(world: World, folder: Path) -> Mapping[str, str]:
 
 async def test_a_person_has_a_conversation(world: World, tmp_path: Path) -> None:
     about_slow = 'get_customer_info(customer_id="SLOW01")'
+    model, asked = world.model_stage.app, 0
+
+    async def counting(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal asked
+        asked += 1
+        assert model
+        await model(scope, receive, send)
+
+    world.model_stage.app = counting
     async with terminal([GARRISON, "chat", "--approve"], environ(world, tmp_path), SECONDS) as screen:
         await screen.see("Ctrl-C ends a turn")
         await screen.see("> ")
@@ -48,6 +58,7 @@ async def test_a_person_has_a_conversation(world: World, tmp_path: Path) -> None
         screen.type("\x03")
         await screen.see("ended.")
         await screen.see("> ")
+        world.gate.released.set()  # nobody waits for its result any more, so the model is not told
 
         # "their": the question that was broken off is no part of the conversation, the first one is.
         screen.type("Calculate their account value with purchases of $7\n")
@@ -58,7 +69,7 @@ async def test_a_person_has_a_conversation(world: World, tmp_path: Path) -> None
         screen.type("exit\n")
         await screen.see("2 calls; 4 tokens in, 4 out")
         assert await screen.ended() == 0
-    world.gate.released.set()
+    assert asked == 2 + 1 + 2
     assert "\x1b[2m" in screen.shown  # in colour
     assert [seen.tool for seen in world.gate.seen if seen.tool] == ["get_customer_info"] * 2
 

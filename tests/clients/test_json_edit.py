@@ -64,6 +64,24 @@ def test_the_first_and_a_middle_member_can_go() -> None:
     assert remove(text, ("s", "c")) == '{\n  "s": {\n    "a": 1,\n    "b": [2, 3]\n  }\n}\n'
 
 
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ('{"s": { // c\n"a": 1}}', '{"s": { // c\n}}'),
+        ('{"s": {"b": 2, // c\r\n"a": 1}}', '{"s": {"b": 2 // c\r\n}}'),
+        ('{"s": {"b": 2, // c\n"a": 1 // d\n}}', '{"s": {"b": 2 // c\n // d\n}}'),
+        ('{"s": {"b": "// c",\n"a": 1}}', '{"s": {"b": "// c"}}'),
+    ],
+)
+def test_a_comment_before_what_goes_keeps_the_end_of_its_line(text: str, left: str) -> None:
+    assert remove(text, ("s", "a")) == left
+
+
+@pytest.mark.parametrize("value", ["a\u2028b", "a\u0085b", "a\u001cb"])
+def test_a_character_that_is_a_line_break_elsewhere_stays_in_its_text(value: str) -> None:
+    assert read(put("{}", ("s", "a"), [value])) == {"s": {"a": [value]}}
+
+
 @pytest.mark.parametrize("path", [("s", "x"), ("t", "x")])
 def test_what_is_not_there_can_not_go(path: tuple[str, str]) -> None:
     assert remove('{"s": {"a": 1}}', path) == '{"s": {"a": 1}}'

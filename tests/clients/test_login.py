@@ -12,7 +12,7 @@ import pytest
 
 from garrison.base.errors import UsageError
 from garrison.clients.authorization import authorization_request, process_authorization_response
-from garrison.clients.errors import AuthorizationFailed, TokenRefused
+from garrison.clients.errors import AuthorizationFailed, StrayAnswer, TokenRefused
 from garrison.clients.login import Login, RedirectListener, print_url
 from garrison.clients.retry_after import Timing
 from garrison.clients.session import connect
@@ -56,14 +56,12 @@ async def test_a_person_logs_in_and_the_call_is_theirs(world: World, browser: Br
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda params: {**params, "state": "another"}, "state"),
-        (lambda params: {"code": params["code"], "iss": params["iss"]}, "state"),
         (lambda params: {**params, "iss": "https://evil.example"}, "iss"),
         (lambda params: {"code": params["code"], "state": params["state"]}, "iss"),
         (lambda params: {"state": params["state"], "iss": params["iss"]}, "no code"),
     ],
 )
-async def test_an_answer_to_another_request_or_from_another_server_is_refused(
+async def test_an_answer_without_code_or_from_another_server_is_refused(
     world: World, browser: Browser, change: Callable[[dict[str, str]], dict[str, str]], why: str
 ) -> None:
     world.issuer.redirect_params = change
@@ -72,6 +70,36 @@ async def test_an_answer_to_another_request_or_from_another_server_is_refused(
             pass
     assert world.issuer.forms == []
     assert browser.pages[0].status_code == 400
+
+
+async def test_what_anybody_sends_to_the_listener_is_refused_and_ends_no_login(world: World) -> None:
+    """A page in the user's browser can guess the port, but not the state; a name of its own can lead there."""
+    statuses: list[int] = []
+
+    async def open_url(url: str) -> None:
+        redirect = parse_qs(urlsplit(url).query)["redirect_uri"][0]
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            queries = ("code=1&state=another", "error=access_denied", "state=a&state=b", "&".join("abcdefghijk" * 2))
+            statuses.extend([(await http.get(f"{redirect}?{query}")).status_code for query in queries])
+            headers = {"host": f"evil.example:{urlsplit(redirect).port}"}
+            statuses.append((await http.get(f"{redirect}?code=1&state=another", headers=headers)).status_code)
+        await Browser().open(url)
+
+    async with connect(world.url, client_id="cli", login=Login(open_url, timeout=60)) as session:
+        assert session.token
+    assert statuses == [400, 400, 400, 400, 421]
+
+
+async def test_a_login_that_only_strays_answered_says_so(world: World) -> None:
+    async def open_url(url: str) -> None:
+        redirect = parse_qs(urlsplit(url).query)["redirect_uri"][0]
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            await http.get(f"{redirect}?code=1&state=another")
+        raise TimeoutError
+
+    with pytest.raises(AuthorizationFailed, match=r"nobody logged in .* another request \(state\)"):
+        async with connect(world.url, client_id="cli", login=Login(open_url, timeout=60)):
+            pass
 
 
 async def test_a_refusal_by_the_user_is_a_clear_error(world: World, browser: Browser) -> None:
@@ -141,7 +169,7 @@ async def test_a_failed_login_is_the_outcome_of_all_calls_that_waited_for_it(wor
                 failures.append(error.message)
 
         world.issuer.refresh_tokens.clear()
-        world.issuer.redirect_params = lambda params: {**params, "state": "wrong"}
+        world.issuer.redirect_params = lambda params: {**params, "iss": "https://evil.example"}
         ahead[0] = world.issuer.lifetime - 10
         async with anyio.create_task_group() as tasks:
             for _ in range(10):
@@ -198,13 +226,27 @@ def test_each_request_has_a_state_and_a_challenge_of_its_own_and_keeps_the_endpo
     ("query", "why"),
     [
         ("code=a&code=b&state={state}&iss=https://auth.example", "repeats"),
-        ("&".join(f"p{number}=b" for number in range(50)), "can't be read"),
+        ("code=a&state=x&state={state}&iss=https://auth.example", "repeats"),
     ],
 )
-def test_an_answer_with_repeated_or_too_many_parameters_is_refused(query: str, why: str) -> None:
+def test_an_answer_with_repeated_parameters_is_refused(query: str, why: str) -> None:
     request = authorization_request(SERVER, client_id="c", redirect="x", resource="r", scopes=frozenset())
     with pytest.raises(AuthorizationFailed, match=why):
         process_authorization_response(query.replace("{state}", request.state), request, SERVER)
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ("code=a&iss=https://auth.example", "state"),
+        ("code=a&state=x&iss=https://auth.example", "state"),
+        ("&".join(f"p{number}=b" for number in range(50)), "can't be read"),
+    ],
+)
+def test_an_answer_without_our_state_is_a_stray(query: str, why: str) -> None:
+    request = authorization_request(SERVER, client_id="c", redirect="x", resource="r", scopes=frozenset())
+    with pytest.raises(StrayAnswer, match=why):
+        process_authorization_response(query, request, SERVER)
 
 
 @pytest.mark.parametrize("kind", ["memory", "file"])

@@ -8,8 +8,9 @@ import pytest
 
 from garrison.base.errors import UsageError
 from garrison.config import client_settings
+from garrison.oauth import access_token
 from tests.clients.shell import Shell
-from tests.clients.world import World
+from tests.clients.world import KEY, World
 
 
 @pytest.fixture
@@ -50,6 +51,16 @@ async def test_a_login_serves_all_later_commands_until_the_logout(world: World, 
     refused = await shell.type("tools", world.url)
     assert refused.returncode == 1
     assert f"garrison login {world.url}" in refused.stderr
+
+
+async def test_whom_the_token_names_does_not_steer_the_terminal(world: World, shell: Shell) -> None:
+    escapes = "\x1b]0;owned\x07\x9b2J\u202e\r\nlogged in as root"
+    world.issuer.make_token = lambda about: access_token.issue(KEY, **{**about, "subject": f"me{escapes}"})
+    done = await shell.type("login", world.url, "--no-browser", "--client-id", "cli")
+    assert done.stdout.startswith(f"logged in to {world.url} as me"), done.stderr
+    assert done.stdout.count("\n") == 1
+    shown = await shell.type("whoami")
+    assert not set(done.stdout + shown.stdout) & set("\x1b\x07\x9b\u202e\r")
 
 
 async def test_a_login_that_has_ended_is_said_so_where_nobody_sits(world: World, shell: Shell) -> None:

@@ -7,12 +7,17 @@ from typing import Any
 import pytest
 
 from garrison.base.errors import GarrisonError
+from garrison.clients.authorization import check_mix_up
 from garrison.clients.destination import check_named
 from garrison.clients.errors import AuthorizationFailed
+from garrison.clients.login import Login
 from garrison.clients.session import connect
+from garrison.clients.tokens import MemoryTokens
 from garrison.clients.verification import is_jwt
 from garrison.oauth import access_token, jwks
 from garrison.oauth.errors import MetadataError
+from garrison.oauth.server_metadata import ServerMetadata
+from tests.clients.browser import Browser
 from tests.clients.world import KEY, AuthServer, World, serving
 
 OTHER = jwks.new_signing_key("ES256")
@@ -81,7 +86,9 @@ async def test_new_keys_of_the_issuer_are_fetched_once_and_then_used(
     assert world.issuer.jwks_requests == 2
 
 
-@pytest.mark.parametrize("address", ["http://169.254.169.254/x", "file:///etc/passwd", "https://169.254.169.254/x"])
+@pytest.mark.parametrize(
+    "address", ["http://169.254.169.254/x", "javascript:alert(1)", "file:///etc/passwd", "https://169.254.169.254/x"]
+)
 async def test_a_challenge_leads_to_no_forbidden_address(world: World, address: str) -> None:
     world.gate.metadata_url = address
     with pytest.raises(AuthorizationFailed, match="resource_metadata"):
@@ -100,7 +107,9 @@ async def test_resource_metadata_leads_to_no_forbidden_address(world: World, add
 
 
 @pytest.mark.parametrize("endpoint", ["token_endpoint", "jwks_uri"])
-@pytest.mark.parametrize("address", ["http://169.254.169.254/t", "file:///etc/passwd", "https://[fe80::1]/t", ""])
+@pytest.mark.parametrize(
+    "address", ["http://169.254.169.254/t", "javascript:alert(1)", "file:///etc/passwd", "https://[fe80::1]/t", ""]
+)
 async def test_server_metadata_leads_to_no_forbidden_address(world: World, endpoint: str, address: str) -> None:
     world.issuer.metadata[endpoint] = address
     with pytest.raises(AuthorizationFailed, match=endpoint):
@@ -219,3 +228,82 @@ async def test_what_a_server_says_can_not_forge_a_line(world: World) -> None:
         async with connect(world.url, **world.client):
             pass
     assert refused.value.message.isprintable()
+
+
+class Thief(AuthServer):
+    """Names an honest server's authorization endpoint, and its own token endpoint."""
+
+    def __init__(self, honest: AuthServer, **about: Any) -> None:
+        super().__init__()
+        quiet = {"authorization_response_iss_parameter_supported": False}
+        honest.metadata = quiet
+        honest.redirect_params = lambda params: {"code": params["code"], "state": params["state"]}
+        self.metadata = {**quiet, "authorization_endpoint": f"{honest.issuer}/authorize", **about}
+
+
+@pytest.mark.parametrize(
+    "client", [{"client_id": "cli"}, {"client_metadata_url": "https://app.example/oauth/client.json"}]
+)
+async def test_no_code_of_one_server_is_taken_to_another_for_a_client_that_both_know(
+    world: World, client: dict[str, Any]
+) -> None:
+    thief, browser = Thief(world.issuer, client_id_metadata_document_supported=True), Browser()
+    async with serving(thief.app()) as url:
+        thief.issuer = url
+        world.gate.issuers = [url]
+        with pytest.raises(AuthorizationFailed, match="RFC 9207") as refused:
+            async with connect(world.url, login=browser.login(), **client):
+                pass
+    assert f"--issuer {url}" in refused.value.hint
+    assert browser.urls == []
+    assert thief.forms == []
+
+
+async def test_a_registered_client_answers_each_issuer_at_a_path_of_its_own(world: World) -> None:
+    """So that an honest server, which compares redirect URIs, lets no other server's login through."""
+    world.issuer.registering, storage, browser = True, MemoryTokens(), Browser()
+    thief = Thief(world.issuer, registration={})
+    thief.registering, thief.registration = True, {"client_id": "registered-1"}
+
+    async def refused(url: str) -> None:
+        await browser.open(url)
+        raise TimeoutError
+
+    async with connect(world.url, login=browser.login(timeout=60), storage=storage) as session:
+        assert session.token
+    async with serving(thief.app()) as url:
+        thief.issuer = url
+        world.gate.issuers = [url]
+        with pytest.raises(AuthorizationFailed, match="nobody logged in"):
+            async with connect(world.url, login=Login(refused), storage=storage):
+                pass
+    honest, stolen = (query["redirect_uri"].partition("/callback/")[2] for query in world.issuer.authorize_queries)
+    assert len(honest) == len(stolen) == 16
+    assert honest != stolen
+    assert browser.pages[-1].status_code == 400
+    assert thief.forms == []
+
+
+@pytest.mark.parametrize(
+    ("issuer", "endpoint"),
+    [
+        ("https://login.microsoftonline.com/t/v2.0", "https://login.microsoftonline.com/t/oauth2/v2.0/authorize"),
+        ("https://x.okta.com/oauth2/default", "https://x.okta.com/oauth2/default/v1/authorize"),
+        ("https://sso.example/realms/r", "https://sso.example/realms/r/protocol/openid-connect/auth"),
+        ("https://x.eu.auth0.com/", "https://x.eu.auth0.com/authorize"),
+    ],
+    ids=["entra", "okta", "keycloak", "auth0"],
+)
+def test_a_server_that_logs_its_users_in_itself_need_not_say_who_answers(issuer: str, endpoint: str) -> None:
+    check_mix_up(ServerMetadata(issuer, f"{issuer}/token", "", endpoint))
+
+
+async def test_an_issuer_that_the_user_named_may_log_its_users_in_elsewhere(world: World) -> None:
+    other = AuthServer(codes=world.issuer.codes, redirect_params=lambda p: {"code": p["code"], "state": p["state"]})
+    quiet = {"authorization_response_iss_parameter_supported": False}
+    async with serving(other.app()) as url:
+        other.issuer = url
+        world.issuer.metadata = {**quiet, "authorization_endpoint": f"{url}/authorize"}
+        login = Browser().login()
+        async with connect(world.url, client_id="cli", issuer=world.issuer.issuer, login=login) as session:
+            assert session.token

@@ -78,11 +78,12 @@ def test_every_limit_of_the_file_reaches_the_settings(tmp_path: Path) -> None:
         "stranger_requests_per_minute = 6\nconcurrent_calls = 7\nopen_streams = 8\ntoken_counter = 'words'\n"
         "redis_url = 'redis+sentinel://localhost:26379/budgets'\non_store_failure = 'refuse'\n"
         "[limits.tools]\nsearch = 3\n'a.b' = 4\n"
-        "[network]\ntrusted_proxies = ['10.0.0.0/8']\n"
+        "[network]\ntrusted_proxies = ['10.0.0.0/8']\nmax_connections = 9\nbody_seconds = 10\n"
     )
     settings = server_settings(tmp_path, {})
     assert settings.limits == wanted
     assert settings.trusted_proxies == ("10.0.0.0/8",)
+    assert (settings.max_connections, settings.body_seconds) == (9, 10)
 
 
 def test_the_template_knows_every_limit() -> None:
@@ -113,6 +114,8 @@ def test_the_database_of_the_authorization_server_is_a_secret_setting(tmp_path: 
         "[limits]\nredis_url = 'http://localhost'",
         "[network]\ntrusted_proxies = ['everybody']",
         "[network]\ntrusted_proxies = '10.0.0.1'",
+        "[network]\nmax_connections = 0",
+        "[network]\nbody_seconds = true",
         'limits = "x"',
         '[limits]\nrequests_per_minute = "5"',
         "[limits]\nrequests_per_minute = true",

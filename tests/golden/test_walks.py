@@ -52,7 +52,7 @@ async def system(tmp_path: Path) -> AsyncIterator[System]:
 async def request_token(at: Addresses, client_id: str, client_secret: str) -> str:
     form = {"grant_type": "client_credentials", "scope": "customer:read", "resource": at.resource}
     headers = {"authorization": render_basic(client_id, client_secret)}
-    async with httpx2.AsyncClient(trust_env=False) as http:
+    async with httpx2.AsyncClient(trust_env=False, timeout=120) as http:
         response = await http.post(f"{at.issuer}/token", data=form, headers=headers)
         response.raise_for_status()
         return str(response.json()["access_token"])
@@ -67,7 +67,7 @@ def compare(name: str, recorded: Recorder) -> None:
 
 
 async def test_a_tool_call_takes_the_walk_of_the_map(system: System) -> None:
-    async with httpx2.AsyncClient(trust_env=False) as http:
+    async with httpx2.AsyncClient(trust_env=False, timeout=120) as http:
         arguments = {"customer_id": "ABC123"}
         with recording(*SERVER) as recorded:
             response = await call_tool(http, system.at.resource, system.token, "get_customer_info", arguments)

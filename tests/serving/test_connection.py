@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from garrison.serving import Endpoint, bind, connection, running
 
 seen: list[dict[bytes, bytes]] = []
+GENEROUS = connection.Bounds()
 GOOD = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"
 
 
@@ -30,10 +31,21 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"hello"})
 
 
+async def hasty(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers before it has read anything."""
+    if scope["type"] == "lifespan":
+        await app(scope, receive, send)
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
 @asynccontextmanager
-async def opened() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+async def opened(
+    served: ASGIApp = app, bounds: connection.Bounds = GENEROUS
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     sockets = bind("server", "127.0.0.1", 0)
-    async with running(Endpoint("server", app, sockets)):
+    async with running(Endpoint("server", served, sockets, bounds=bounds)):
         reader, writer = await asyncio.open_connection("127.0.0.1", sockets[0].getsockname()[1])
         try:
             yield reader, writer
@@ -109,3 +121,90 @@ async def test_a_head_that_takes_too_long_is_given_up(monkeypatch: pytest.Monkey
             answer = await reader.read()
     assert answer.endswith(b"connection: close\r\n\r\n")
     assert b"HTTP/1.1 408 " in answer
+
+
+BEGUN = b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n"
+
+
+async def drip(writer: asyncio.StreamWriter, piece: bytes) -> None:
+    """Send `piece` again and again, slowly, until the server closes."""
+    with suppress(ConnectionError):
+        while True:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+
+async def ended(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, piece: bytes) -> None:
+    """Return when the server has closed the connection, though `piece` drips."""
+    task = asyncio.create_task(drip(writer, piece))
+    try:
+        async with asyncio.timeout(60):
+            with suppress(ConnectionError):  # closed while we were sending
+                await reader.read()
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+@pytest.mark.parametrize("sent", [BEGUN, BEGUN + b"x"])
+async def test_a_body_that_does_not_come_is_given_up(sent: bytes) -> None:
+    async with opened(bounds=connection.Bounds(body_seconds=0.2)) as (reader, writer):
+        writer.write(sent)
+        async with asyncio.timeout(60):
+            assert b"HTTP/1.1 408 " in await reader.read()
+
+
+async def test_a_body_that_drips_for_ever_is_given_up() -> None:
+    async with opened(bounds=connection.Bounds(body_seconds=0.2)) as (reader, writer):
+        writer.write(BEGUN)
+        await ended(reader, writer, b"x")
+
+
+async def test_a_request_that_is_answered_already_can_not_drip_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "LINGER_SECONDS", 0.2)
+    async with opened(hasty) as (reader, writer):
+        writer.write(BEGUN)
+        await reader.readuntil(b"hello")
+        await ended(reader, writer, b"x")
+
+
+async def test_whoever_still_sends_a_request_that_is_answered_keeps_the_connection() -> None:
+    async with opened(hasty) as (reader, writer):
+        for _ in range(2):
+            writer.write(BEGUN)
+            await reader.readuntil(b"hello")
+            writer.write(b"x" * 100_000)
+
+
+async def test_line_ends_between_requests_keep_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened() as (reader, writer):
+        writer.write(GOOD)
+        await reader.readuntil(b"hello")
+        monkeypatch.setattr(connection, "HEAD_SECONDS", 0.2)
+        await ended(reader, writer, b"\r\n")
+
+
+async def test_an_answer_may_take_longer_than_a_request() -> None:
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            while (await receive()).get("more_body"):
+                pass
+            await asyncio.sleep(0.3)
+        await (app if scope["type"] == "lifespan" else hasty)(scope, receive, send)
+
+    async with opened(slow, connection.Bounds(body_seconds=0.05)) as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\n\r\nx")
+        assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
+
+
+async def test_connections_beyond_the_bound_are_refused_until_one_has_gone() -> None:
+    async with opened(bounds=connection.Bounds(connections=1)) as (reader, writer):
+        writer.write(GOOD)
+        await reader.readuntil(b"hello")
+        address = writer.get_extra_info("peername")
+        second, other = await asyncio.open_connection(*address)
+        assert (await second.read()).startswith(b"HTTP/1.1 503 ")
+        other.close()
+        writer.write(GOOD)
+        assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")

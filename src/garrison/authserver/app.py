@@ -6,20 +6,16 @@ becomes a response in errors.py.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from garrison.authserver import (
     account,
@@ -38,12 +34,14 @@ from garrison.authserver import (
 )
 from garrison.authserver.client_keys import ClientKeys
 from garrison.authserver.context import Exchange, Server
+from garrison.authserver.entrance import Entrance, door
 from garrison.authserver.factors import add_passkey, add_totp, confirm, overview, passkey_sign_in, second_factor
 from garrison.authserver.federation import arrival, departure
 from garrison.authserver.federation.provider import Provider
 from garrison.authserver.keys import KeyRing
 from garrison.authserver.passwords import Passwords
 from garrison.authserver.settings import AuthServerSettings
+from garrison.authserver.signer import Signer
 from garrison.authserver.stores.purge import purge
 from garrison.authserver.stores.store import Store, StoreUnavailableError
 from garrison.base.clock import Clock, system_clock
@@ -123,20 +121,11 @@ def create_app(
         fetcher=fetcher,
         client_keys=ClientKeys(fetcher, clock),
         keys=KeyRing(store, settings.secret, settings.signing_keys),
+        signer=Signer(),
         provider=_provider(settings, provider_fetcher, clock),
     )
-    well_known = [Row(path, "GET", metadata.endpoint, cors=True) for path in well_known_paths(settings.issuer)]
-    app = Starlette(
-        routes=[
-            *_routes(server, well_known),
-            *_routes(server, ROUTES, below=settings.path),
-            *_routes(server, _provider_rows(server.provider), below=settings.path),
-        ],
-        middleware=[Middleware(DefaultHeaders)],
-        exception_handlers={HTTPException: errors.of_http},
-        lifespan=_lifespan(server),
-    )
-    app.router.redirect_slashes = False  # its redirect is a 307, which would post a password again
+    app = Starlette(lifespan=_lifespan(server))
+    app.middleware_stack = Entrance(_doors(server), otherwise=app.router)
     return app
 
 
@@ -154,44 +143,20 @@ def _provider_rows(provider: Provider | None) -> Iterable[Row]:
         yield Row(departure.RETURN_PATH, "GET", partial(arrival.endpoint, provider=provider), errors.as_page)
 
 
-def _routes(server: Server, rows: Iterable[Row], below: str = "") -> list[Route]:
-    cors = [
-        Middleware(
-            CORSMiddleware,
-            allow_origins=["*"],
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "MCP-Protocol-Version"],
-        )
-    ]
-    return [
-        Route(
-            below + row.path,
-            _answer(server, row),
-            methods=[*row.methods.split(), *(["OPTIONS"] if row.cors else [])],
-            middleware=cors if row.cors else None,
-        )
-        for row in rows
-    ]
+def _doors(server: Server) -> dict[str, ASGIApp]:
+    settings = server.settings
+    rows = [Row(path, "GET", metadata.endpoint, cors=True) for path in well_known_paths(settings.issuer)]
+    below = [*ROUTES, *_provider_rows(server.provider)]
+    rows += [replace(row, path=settings.path + row.path) for row in below]
+    return {row.path: door(_answer(server, row), row.methods, cors=row.cors) for row in rows}
 
 
 def _answer(server: Server, row: Row) -> Callable[[Request], Awaitable[Response]]:
-    peers = Peers(server.settings.trusted_proxies)
+    address = _addresses(server.settings.trusted_proxies)
 
     async def answer(request: Request) -> Response:
-        headers = request.headers
-        exchange = Exchange(
-            server=server,
-            request=request,
-            correlation_id=new_correlation_id(),
-            address=peers.address(
-                request.client.host if request.client else "",
-                headers.getlist("x-forwarded-for"),
-                headers.getlist("forwarded"),
-            ),
-            now=server.clock(),
-        )
+        exchange = Exchange(server, request, new_correlation_id(), address(request), server.clock())
         try:
-            _check_method(row, request)
             return await row.endpoint(exchange)
         except HTTPException:
             raise
@@ -201,10 +166,18 @@ def _answer(server: Server, row: Row) -> Callable[[Request], Awaitable[Response]
     return answer
 
 
-def _check_method(row: Row, request: Request) -> None:
-    """OPTIONS is routed for CORS alone."""
-    if request.method not in {*row.methods.split(), "HEAD"}:
-        raise HTTPException(405, headers={"Allow": row.methods.replace(" ", ", ")})
+def _addresses(trusted_proxies: Sequence[str]) -> Callable[[Request], str]:
+    """What tells a request's peer; headers are looked at only where a proxy may write them."""
+    peers = Peers(trusted_proxies)
+
+    def address(request: Request) -> str:
+        peer = request.client.host if request.client else ""
+        if not trusted_proxies:
+            return peers.address(peer)
+        headers = request.headers
+        return peers.address(peer, headers.getlist("x-forwarded-for"), headers.getlist("forwarded"))
+
+    return address
 
 
 def _lifespan(server: Server) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
@@ -214,12 +187,14 @@ def _lifespan(server: Server) -> Callable[[Starlette], AbstractAsyncContextManag
         chores: list[asyncio.Task[None]] = []
         try:
             await server.keys.open(server.clock())
+            server.signer.start()
             chores += [asyncio.create_task(chore(server)) for chore in (_purge_forever, _reload_keys_forever)]
             yield
         finally:
             for chore in chores:
                 chore.cancel()
             await asyncio.gather(*chores, return_exceptions=True)
+            await server.signer.stop()
             await server.store.close()
             await server.fetcher.aclose()
             if server.provider:
@@ -244,28 +219,3 @@ async def _reload_keys_forever(server: Server) -> None:
             await server.keys.reload(server.clock())
         except GarrisonError as error:
             logger.error("the signing keys were not read again: %s", error)  # noqa: TRY400 - its trace says no more
-
-
-class DefaultHeaders:
-    """What every response carries unless it says otherwise: nothing is stored, framed, sniffed or referred to."""
-
-    HEADERS = (
-        ("Cache-Control", "no-store"),
-        ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
-        ("Referrer-Policy", "no-referrer"),
-        ("X-Content-Type-Options", "nosniff"),
-        ("X-Frame-Options", "DENY"),
-    )
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self.HEADERS:
-                    headers.setdefault(name, value)
-            await send(message)
-
-        await self.app(scope, receive, send_with_headers)

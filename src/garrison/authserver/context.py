@@ -10,6 +10,7 @@ from garrison.authserver.federation.provider import Provider
 from garrison.authserver.keys import KeyRing
 from garrison.authserver.passwords import Passwords
 from garrison.authserver.settings import AuthServerSettings
+from garrison.authserver.signer import Signer
 from garrison.authserver.stores.store import Store
 from garrison.base.clock import Clock
 from garrison.base.errors import EventStoreError
@@ -31,6 +32,7 @@ class Server:
     fetcher: Fetcher
     client_keys: ClientKeys
     keys: KeyRing
+    signer: Signer
     provider: Provider | None = None
 
 

@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-import anyio.to_thread
-from starlette.responses import JSONResponse, Response
+import msgspec
+from starlette.responses import Response
 
 from garrison.authserver import seal
 from garrison.authserver.context import Exchange
@@ -86,11 +86,11 @@ async def response(exchange: Exchange, grant: Grant) -> Response:
         grant_id=grant.family,
     )
     body = {
-        "access_token": await anyio.to_thread.run_sync(sign),
+        "access_token": await exchange.server.signer.sign(sign),
         "token_type": "Bearer",
         "expires_in": settings.access_token_lifetime,
         "scope": scope.render(grant.scope),
     }
     if grant.refresh_token:
         body["refresh_token"] = grant.refresh_token
-    return JSONResponse(body)
+    return Response(msgspec.json.encode(body), media_type="application/json")

@@ -64,8 +64,8 @@ def _request(exchange: Exchange, sealed: str) -> AuthorizationRequest | None:
 
 async def _password_is_right(exchange: Exchange, found: tuple[User, str] | None, password: str) -> bool:
     """An unknown or disabled user costs the same time and gets the same answer as a wrong password."""
-    right = await exchange.server.passwords.verify(password, (found[1] or None) if found else None)
-    return bool(found and right and not found[0].disabled and not found[0].external)
+    right = await exchange.server.passwords.verify(password, found[1] if found else None)
+    return bool(found and right and not found[0].disabled)
 
 
 async def _shown_password(exchange: Exchange, found: tuple[User, str], sealed: str) -> Response:

@@ -22,11 +22,23 @@ async def begin(exchange: Exchange, username: str, sealed: str, *, by: str, coun
     Raises:
         EventStoreError: it can't be recorded, and nobody is signed in.
     """
-    await exchange.record(Kind.LOGIN_SUCCEEDED, subject=username, by=by)
+    value = await open_session(exchange, username, by=by)
     if counted:
         await backoff.forgive(
             exchange.store, exchange.settings, username=username, address=exchange.address, what=counted
         )
+    response = onward(exchange, sealed)
+    cookies.write(exchange, response, value)
+    return response
+
+
+async def open_session(exchange: Exchange, username: str, *, by: str) -> str:
+    """A new session of `username`, who has proven to be that; gives the value of its cookie.
+
+    Raises:
+        EventStoreError: it can't be recorded, and there is none.
+    """
+    await exchange.record(Kind.LOGIN_SUCCEEDED, subject=username, by=by)
     value = seal.new_secret()
     await save_session(
         exchange.store,
@@ -35,9 +47,7 @@ async def begin(exchange: Exchange, username: str, sealed: str, *, by: str, coun
         now=exchange.now,
         expires_at=exchange.now + exchange.settings.session_lifetime,
     )
-    response = onward(exchange, sealed)
-    cookies.write(exchange, response, value)
-    return response
+    return value
 
 
 def onward(exchange: Exchange, sealed: str) -> Response:

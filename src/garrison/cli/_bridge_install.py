@@ -97,7 +97,11 @@ def bundle(args: argparse.Namespace) -> int:
 
 def command(args: argparse.Namespace, url: str) -> list[str]:
     """How a program starts the bridge from any folder, without this shell's environment. Raises `UsageError`."""
-    return [*_program(), "bridge", url, "--home", str(args.home.absolute()), *_options(args)]
+    from garrison.clients.destination import is_local
+
+    # For good, so only what the user named, or what serves from here; else the person's own folder, as for a bundle.
+    home = args.home if args.home_named or is_local(url) else Path.home() / ".garrison"
+    return [*_program(), "bridge", url, "--home", str(home.absolute()), *_options(args)]
 
 
 def _options(args: argparse.Namespace) -> list[str]:

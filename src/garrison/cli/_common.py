@@ -17,10 +17,25 @@ def add_home(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--home",
         type=Path,
+        action=_Named,
         default=Path(os.environ.get("GARRISON_HOME", ".garrison")),
         metavar="DIR",
         help="the state folder (default: $GARRISON_HOME, else .garrison)",
     )
+    parser.set_defaults(home_named="GARRISON_HOME" in os.environ)
+
+
+class _Named(argparse.Action):
+    """Remembers that the user named the folder: what merely lies in the current one is trusted less."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002 - the base class's signature
+        namespace: argparse.Namespace,
+        values: Any,
+        option: str | None = None,  # noqa: ARG002
+    ) -> None:
+        namespace.home, namespace.home_named = values, True
 
 
 def port(text: str) -> int:
@@ -78,8 +93,10 @@ def run_async(main: Coroutine[Any, Any, T]) -> T:
 
 
 def note(text: str) -> None:
-    """Say something to the person at the terminal, beside the output proper."""
-    print(text, file=sys.stderr)
+    """Say something to the person at the terminal, beside the output; a server's words in it move no cursor."""
+    from garrison.clients.display import plain
+
+    print(plain(text), file=sys.stderr)
 
 
 def quiet_libraries() -> None:

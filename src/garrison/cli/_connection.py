@@ -108,16 +108,24 @@ def token_storage() -> "TokenStorage":
 
 
 def client_trust(args: argparse.Namespace) -> ssl.SSLContext:
-    """Whom to trust: the system's authorities, and the one that the user or the state folder names."""
+    """Whom to trust: the system's authorities, and the one that the user names or the state folder has.
+
+    A state folder that the user didn't name is the current folder's, which may be anybody's: it speaks for this machine
+    alone. Its own list of issuers says nothing here, for whoever made the folder wrote that too.
+    """
+    from garrison.base.addresses import is_loopback_host
     from garrison.config import client_settings
     from garrison.home import Home
-    from garrison.tls.context import client_context
+    from garrison.tls.context import client_context, context_by_host
 
     said, home = client_settings(os.environ), Home(args.home)
-    ca_file = said.ca_file or (home.ca if home.ca.exists() else None)
+    home.check_own(named=args.home_named)
+    found = home.ca if home.ca.exists() else None
+    ca_file, everywhere = said.ca_file or found, bool(said.ca_file or args.home_named)
     if said.debug_tls:
-        note(f"TLS: trusting the system's authorities{f' and {ca_file}' if ca_file else ''}")
-    return client_context(ca_file)
+        where = "" if everywhere else " (for this machine alone)"
+        note(f"TLS: trusting the system's authorities{f' and {ca_file}{where}' if ca_file else ''}")
+    return client_context(ca_file) if ca_file is None or everywhere else context_by_host(ca_file, is_loopback_host)
 
 
 async def connection(args: argparse.Namespace, url: str, *, use_stored: bool = True) -> Connection:

@@ -37,10 +37,11 @@ async def _serve(
     args: argparse.Namespace, name: str, build: "Callable[[EventStore], AbstractAsyncContextManager[ASGIApp]]"
 ) -> None:
     from garrison.config import server_settings
-    from garrison.demo.system import certificate_files
+    from garrison.demo.authorization import certificate_files
     from garrison.home import Home
     from garrison.monitor.store import EventStore
     from garrison.serving import Endpoint, bind, check_plain_http, running, until_interrupted
+    from garrison.serving.connection import Bounds
     from garrison.tls.context import server_context
 
     home = Home(args.home)
@@ -54,7 +55,7 @@ async def _serve(
     async with (
         EventStore(home.events, durability=settings.durability) as events,
         build(events) as app,
-        running(Endpoint(name, app, sockets, context)),
+        running(Endpoint(name, app, sockets, context, Bounds(settings.body_seconds, settings.max_connections))),
     ):
         print(f"ready {'http' if plain else 'https'}://{args.host}:{args.port}", flush=True)
         await until_interrupted()

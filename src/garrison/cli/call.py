@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import math
+from collections.abc import Iterator
 from typing import Any
 
 from garrison.base.errors import GarrisonError, UsageError
@@ -32,8 +34,9 @@ async def _call(args: argparse.Namespace) -> int:
     given = [split(argument) for argument in args.arguments]
     async with connected(args) as session:
         schemas = {tool.name: tool.input_schema for tool in await session.tools()}
-        properties = schemas.get(args.tool, {}).get("properties", {})
-        arguments = {key: value(text, force, properties.get(key, {})) for key, text, force in given}
+        properties = schemas.get(args.tool, {}).get("properties")
+        known = properties if isinstance(properties, dict) else {}
+        arguments = {key: value(text, force, known.get(key)) for key, text, force in given}
         result = await session.call(args.tool, arguments)
     text = "\n".join(block.text for block in result.content if block.type == "text")
     if args.json:
@@ -53,17 +56,36 @@ def split(argument: str) -> tuple[str, str, bool]:
     return key.removesuffix(":"), text, key.endswith(":")
 
 
-def value(text: str, force: bool, schema: dict[str, Any]) -> Any:
+def value(text: str, force: bool, schema: Any) -> Any:
     """`text`, or the JSON in it where the schema takes no text, or where it is forced. Raises `UsageError`."""
     if not force and _takes_text(schema):
         return text
     try:
-        return json.loads(text)
+        return json.loads(text, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{text[:80]!r} is not JSON", "The tool wants a number, list or object there.") from error
 
 
-def _takes_text(schema: dict[str, Any]) -> bool:
-    kinds = [schema, *schema.get("anyOf", []), *schema.get("oneOf", [])]
-    named = [kind["type"] for kind in kinds if "type" in kind]
+def _finite(text: str) -> float:
+    """The number in `text`. Raises `ValueError` for NaN and what is too large: JSON has neither (RFC 8259 §6)."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+def _takes_text(schema: Any) -> bool:
+    """Whether a schema, which is whatever the server says it is, takes text; it does if it names no type."""
+    named = list(_types(schema))
     return not named or "string" in named
+
+
+def _types(schema: Any) -> Iterator[Any]:
+    """The types that `schema` names: one or several (JSON Schema validation §6.1.1), its alternatives' too."""
+    if not isinstance(schema, dict):  # true and false are schemas as well
+        return
+    alternatives = [schema.get(word) for word in ("anyOf", "oneOf")]
+    for kind in [schema, *(kind for kinds in alternatives if isinstance(kinds, list) for kind in kinds)]:
+        if isinstance(kind, dict) and "type" in kind:
+            said = kind["type"]
+            yield from said if isinstance(said, list) else [said]

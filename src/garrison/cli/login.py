@@ -17,6 +17,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _login(args: argparse.Namespace) -> None:
+    from garrison.base.events import one_line
     from garrison.clients.session import connect
     from garrison.clients.tokens import StoredLogin, TokenKey
 
@@ -42,4 +43,4 @@ async def _login(args: argparse.Namespace) -> None:
             how.token_audience,
         )
     )
-    print(f"logged in to {url} as {token.subject or 'somebody whom the token does not name'}")
+    print(f"logged in to {url} as {one_line(token.subject) or 'somebody whom the token does not name'}")

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 
 from garrison.base.errors import GarrisonError
+from garrison.cli._common import note
 
 COMMANDS: Mapping[str, str] = {
     "init": "make the state folder: keys, local CA, certificates, a first client and user",
@@ -64,9 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(command_module(args.command).run(args) or 0)
     except GarrisonError as error:
-        print(f"garrison: {error.message}", file=sys.stderr)
+        note(f"garrison: {error.message}")
         if error.hint:
-            print(f"  {error.hint}", file=sys.stderr)
+            note(f"  {error.hint}")
         return error.exit_code
     except OSError as error:
         if isinstance(error, BrokenPipeError):

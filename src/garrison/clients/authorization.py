@@ -3,9 +3,9 @@
 import hmac
 import secrets
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
-from garrison.clients.errors import AuthorizationFailed, TokenRefused
+from garrison.clients.errors import AuthorizationFailed, StrayAnswer, TokenRefused
 from garrison.oauth import pkce, redirect_uri
 from garrison.oauth import scope as scope_rfc6749
 from garrison.oauth.server_metadata import ServerMetadata
@@ -55,22 +55,42 @@ def authorization_request(
     )
 
 
+def check_mix_up(server: ServerMetadata) -> None:
+    """RFC 9700 §4.4, for a client that other servers know by the same id and redirect URI.
+
+    Metadata of a malicious server can name another's authorization endpoint beside its own token endpoint, which then
+    gets the other's code. Where the answer says who answers (iss), that shows; elsewhere the two must be one server's.
+
+    Raises:
+        AuthorizationFailed: they are not.
+    """
+    if server.iss_parameter_supported:
+        return
+    asked, issuer = urlsplit(server.authorization_endpoint), urlsplit(server.issuer)
+    if (asked.scheme, asked.netloc) != (issuer.scheme, issuer.netloc):
+        raise AuthorizationFailed(
+            f"{server.issuer} sends its users to {asked.netloc} to log in, and does not say who answers (RFC 9207)",
+            f"If that is right, name it: issuer (--issuer {server.issuer}, OAUTH_ISSUER_URL).",
+        )
+
+
 def process_authorization_response(query: str, request: AuthorizationRequest, server: ServerMetadata) -> str:
     """The code in `query`, if it answers `request` and comes from `server`.
 
     Raises:
-        AuthorizationFailed: it answers another request, or comes from another server, or has no code.
+        StrayAnswer: it answers another request: anybody can have sent it.
+        AuthorizationFailed: it comes from another server, or has no code.
         TokenRefused: the server, or the user, said no.
     """
     try:
         pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=20)
     except ValueError as error:
-        raise AuthorizationFailed("the login's answer can't be read") from error
+        raise StrayAnswer("the login's answer can't be read") from error
     params = dict(pairs)
+    if not hmac.compare_digest(params.get("state", "").encode(), request.state.encode()):
+        raise StrayAnswer("the login's answer belongs to another request (state)", "Try to log in again.")
     if len(params) != len(pairs):
         raise AuthorizationFailed("the login's answer repeats a parameter")
-    if not hmac.compare_digest(params.get("state", "").encode(), request.state.encode()):
-        raise AuthorizationFailed("the login's answer belongs to another request (state)", "Try to log in again.")
     _check_issuer(params.get("iss"), server)
     if "error" in params:
         raise TokenRefused(params["error"], params.get("error_description", ""))

@@ -4,7 +4,9 @@ Of the server type `uv`: the program that installs the bundle brings Python and 
 so that neither Node nor Python need be there. Garrison itself is in the bundle. It holds no secret; its user logs in.
 """
 
+import contextlib
 import json
+import secrets
 import zipfile
 from collections.abc import Iterator, Sequence
 from importlib import metadata
@@ -44,14 +46,19 @@ def write_bundle(file: Path, name: str, words: Sequence[str]) -> None:
         "src/server.py": _START,
         "src/bridge.json": json.dumps(list(words), indent=2),
     }
+    temporary = file.with_name(f".{file.name}.{secrets.token_hex(8)}.tmp")
     try:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as bundle:
+        with zipfile.ZipFile(temporary, "x", zipfile.ZIP_DEFLATED) as bundle:
             for path, text in parts.items():
                 bundle.writestr(path, text + "\n")
             for path, source in _package():
                 bundle.write(source, f"src/{path}")
+        temporary.replace(file)  # a link of that name goes too: nothing is written where it leads
     except OSError as error:
         raise GarrisonError(f"{file} can't be written: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def manifest(name: str, url: str) -> dict[str, Any]:

@@ -67,6 +67,11 @@ class Discovery:
         self._issuer = issuer
         self._private = private_addresses
 
+    @property
+    def issuer_is_named(self) -> bool:
+        """Whether the user said which authorization server it is, so that no MCP server chose it."""
+        return self._issuer is not None
+
     def check(self, url: str, what: str) -> str:
         """`url`, if the server's metadata may send us there. Raises `AuthorizationFailed`."""
         return check_named(url, what, local=is_local(self._url), private_addresses=self._private)

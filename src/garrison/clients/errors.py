@@ -2,6 +2,7 @@
 
     GarrisonError
     ├── AuthorizationFailed     no token can be had, or none that may be believed
+    │   ├── StrayAnswer         … by what came to the login's port: it answers no login of ours
     │   ├── TokenRefused        … because the token endpoint said so (RFC 6749 §5.2); `.error` is its code
     │   ├── RedirectTaken       … because another program uses the one port that was registered for the login's answer
     │   └── ScopeRefused        … for this operation; `.scope` names what it needs
@@ -24,6 +25,10 @@ from garrison.base.events import one_line
 
 
 class AuthorizationFailed(GarrisonError):
+    pass
+
+
+class StrayAnswer(AuthorizationFailed):
     pass
 
 

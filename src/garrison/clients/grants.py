@@ -10,7 +10,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from garrison.base.fetch import Fetcher
-from garrison.clients.authorization import authorization_request, process_authorization_response
+from garrison.clients.authorization import authorization_request, check_mix_up, process_authorization_response
 from garrison.clients.discovery import Discovery, Found
 from garrison.clients.login import Login, RedirectListener
 from garrison.clients.retry_after import Timing, Waits
@@ -75,8 +75,11 @@ class AuthorizationCode:
         server = found.server
         if server.authorization_endpoint:
             self._discovery.check(server.authorization_endpoint, "authorization_endpoint")
-        port = urlsplit(client.redirect_uri).port or self._login.port
-        with closing(RedirectListener(self._login.path, port)) as listener:
+        if not client.redirect_uri and not self._discovery.issuer_is_named:
+            check_mix_up(server)
+        redirect = urlsplit(client.redirect_uri)
+        listening = RedirectListener(redirect.path or self._login.path, redirect.port or self._login.port)
+        with closing(listening) as listener:
             request = authorization_request(
                 server,
                 client_id=client.client_id,

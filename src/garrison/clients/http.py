@@ -138,7 +138,9 @@ class SessionHttpClient(httpx2.AsyncClient):
 def unreachable(url: str, error: Exception) -> ServerUnreachable:
     reason = str(error) or type(error).__name__
     if "CERTIFICATE_VERIFY_FAILED" in reason:
-        hint = "Its certificate is not trusted: name its authority with ca_file (TLS_CA_CERT_PATH or SSL_CERT_FILE)."
+        hint = (
+            "Its certificate is not trusted: name its authority with ca_file (TLS_CA_CERT_PATH, SSL_CERT_FILE, --home)."
+        )
     else:
         hint = "Is the server running, and the address right?"
     kind = NotSent if isinstance(error, _NEVER_LEFT) else ConnectionLost

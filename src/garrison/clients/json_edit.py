@@ -13,6 +13,7 @@ from typing import Any
 from garrison.base.errors import UsageError
 
 _TOKEN = re.compile(r'\s+|//[^\n]*|/\*.*?\*/|"(?:[^"\\\n]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"/]+', re.DOTALL)
+_LINE_END = re.compile(r"[ \t\r]*\n")
 _BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
 _MAX_DEPTH = 200
 
@@ -94,8 +95,8 @@ def remove(text: str, path: Sequence[str]) -> str:
     number = place.members.index(gone)
     if number + 1 < len(place.members):
         return text[: gone.start] + text[place.members[number + 1].start :]
-    before = len(text[: gone.start].rstrip())
     end = place.comma + 1 if place.comma >= 0 else gone.value.end
+    before = _kept_before(text, gone.start, end)
     if number:
         previous = place.members[number - 1].value.end
         if place.comma < 0:  # the comma between the two goes; comments there stay
@@ -104,6 +105,14 @@ def remove(text: str, path: Sequence[str]) -> str:
         return text[:before] + text[end:]
     rest = text[end:]
     return text[:before] + (rest.lstrip() if before == place.start + 1 else rest)
+
+
+def _kept_before(text: str, start: int, end: int) -> int:
+    """How much of `text` stays before what goes from `start` to `end`: no spaces, but the line end of a comment."""
+    before = len(text[:start].rstrip())
+    comments = (match for match in _TOKEN.finditer(text, 0, start) if match[0].startswith("//"))
+    in_comment = any(comment.start() < before <= comment.end() for comment in comments)
+    return text.index("\n", before) + 1 if in_comment and not _LINE_END.match(text, end) else before
 
 
 def _insert(text: str, place: _Value, name: str, value: Any, unit: str, newline: str) -> str:
@@ -131,7 +140,9 @@ def _nested(path: Sequence[str], value: Any) -> Any:
 
 
 def _dump(value: Any, indent: str, unit: str, newline: str) -> str:
-    lines = json.dumps(value, indent=unit, ensure_ascii=False).splitlines()
+    lines = json.dumps(value, indent=unit, ensure_ascii=False).split(
+        "\n"
+    )  # no other line break: U+2028 is a text's own
     return newline.join([lines[0], *(indent + line for line in lines[1:])])
 
 

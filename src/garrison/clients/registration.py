@@ -11,6 +11,7 @@
 import json
 import socket
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -102,7 +103,9 @@ class Newcomer:
             )
         async with self._storage.registration_lock(server.issuer):
             kept = await self._storage.registration(server.issuer)
-            if kept is None or (kept.expires_at and kept.expires_at <= self._clock()):
+            path = redirect_path(self._login.path, server)
+            ended = kept and kept.expires_at and kept.expires_at <= self._clock()
+            if kept is None or ended or urlsplit(kept.redirect_uri).path != path:
                 kept = await self._register(found)
                 await self._storage.save_registration(server.issuer, kept)
         return Client(kept.client_id, kept.client_secret, auth_method=kept.auth_method, redirect_uri=kept.redirect_uri)
@@ -121,11 +124,21 @@ class Newcomer:
         server = found.server
         endpoint = self._discovery.check(server.registration_endpoint, "registration_endpoint")
         # Some servers compare the port, too: so the same one is used for every login of this registration.
-        redirect_uri = f"http://127.0.0.1:{self._login.port or _free_port()}{self._login.path}"
+        path = redirect_path(self._login.path, server)
+        redirect_uri = f"http://127.0.0.1:{self._login.port or _free_port()}{path}"
         body = registration_request(server, redirect_uri, frozenset(found.resource.scopes_supported))
         headers = {"content-type": "application/json"}
         answer = await self._fetcher.request("POST", endpoint, headers=headers, content=json.dumps(body).encode())
         return process_registration_response(answer, redirect_uri, str(body["token_endpoint_auth_method"]))
+
+
+def redirect_path(path: str, server: ServerMetadata) -> str:
+    """RFC 9700 §4.4.2.2: where answers don't say who answers (iss), each issuer answers at a path of its own.
+
+    What another server's login leads to is then no redirect URI of ours there, and refused by that server.
+    """
+    own = sha256(server.issuer.encode()).hexdigest()[:16]
+    return path if server.iss_parameter_supported else f"{path.rstrip('/')}/{own}"
 
 
 def check_metadata_url(url: str) -> str:

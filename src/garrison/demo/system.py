@@ -1,32 +1,28 @@
 """The demonstration's two servers, put together: the authorization server and the guarded customer-service server.
 
-This is the one place where the rooms meet: `garrison up`, `garrison demo`, `garrison auth serve` and
-`garrison demo serve` all serve what is built here.
+This is the one place where the rooms meet: `garrison up`, `garrison demo` and `garrison demo serve` serve what is built
+here, and `garrison auth serve` what is built in authorization.py.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from starlette.types import ASGIApp
 
-from garrison.authserver.app import create_app
-from garrison.authserver.settings import AuthServerSettings
-from garrison.base.errors import GarrisonError, UsageError
+from garrison.base.errors import GarrisonError
 from garrison.base.events import Event, Kind, emit, new_correlation_id
 from garrison.config import ServerSettings
+from garrison.demo.authorization import authorization_server, certificate_files
 from garrison.demo.customer_service import build
 from garrison.demo.customers import CustomerDatabase
-from garrison.demo.policy import POLICY, SCOPES
+from garrison.demo.policy import POLICY
 from garrison.home import Home
 from garrison.monitor.report import summary
 from garrison.monitor.store import EventStore
-from garrison.oauth import resource as resource_rfc8707
-from garrison.oauth.errors import InvalidTarget
 from garrison.protection import fastmcp_schemas, guarded
 from garrison.serving import Endpoint, bind, running
-from garrison.tls.authority import ensure
+from garrison.serving.connection import Bounds
 from garrison.tls.context import server_context
 
 TLS_PORTS = (8443, 8001)
@@ -54,41 +50,6 @@ class Addresses:
     @property
     def _scheme(self) -> str:
         return "https" if self.tls else "http"
-
-
-def authorization_server(
-    home: Home,
-    settings: ServerSettings,
-    issuer: str,
-    resources: Sequence[str],
-    events: EventStore,
-    trusted_proxies: Sequence[str] = (),
-) -> ASGIApp:
-    """The authorization server of `home`, issuing tokens for `resources` with the scopes of its policy.
-
-    Raises:
-        UsageError: a resource is no address, or a setting is unsafe.
-    """
-    for resource in resources:
-        try:
-            resource_rfc8707.check(resource)
-        except InvalidTarget as error:
-            raise UsageError(f"{resource!r} is no resource: {error.description}") from error
-    home.record_issuer(issuer)
-    return create_app(
-        AuthServerSettings(
-            issuer=issuer,
-            database_url=home.auth_database_url(settings.auth_database_url),
-            secret=home.read_secret(),
-            resources=dict.fromkeys(resources, (settings.policy or POLICY).grantable()),
-            scope_descriptions=SCOPES,
-            access_token_lifetime=settings.access_token_lifetime,
-            trusted_proxies=[*settings.trusted_proxies, *trusted_proxies],
-            identity_provider=settings.identity_provider,
-            **vars(settings.open_clients),
-        ),
-        events=events,
-    )
 
 
 @contextlib.asynccontextmanager
@@ -138,14 +99,15 @@ async def serving_both(home: Home, settings: ServerSettings, at: Addresses) -> A
         for bound in auth_sockets:
             bound.close()
         raise
+    bounds = Bounds(settings.body_seconds, settings.max_connections)
     async with EventStore(home.events, durability=settings.durability) as events, contextlib.AsyncExitStack() as stack:
         auth = authorization_server(home, settings, at.issuer, [at.resource], events)
         mcp = await stack.enter_async_context(guarded_server(home, settings, at.issuer, at.resource, events))
         await announce(events, Kind.SERVER_STARTED, at.issuer, at.resource)
         await stack.enter_async_context(
             running(
-                Endpoint("authorization server", auth, auth_sockets, context),
-                Endpoint("MCP server", mcp, mcp_sockets, context),
+                Endpoint("authorization server", auth, auth_sockets, context, bounds),
+                Endpoint("MCP server", mcp, mcp_sockets, context, bounds),
             )
         )
         try:
@@ -157,11 +119,3 @@ async def serving_both(home: Home, settings: ServerSettings, at: Addresses) -> A
 async def announce(events: EventStore, kind: Kind, *names: str) -> None:
     for name in names:
         await emit(events, Event(kind=kind, correlation_id=new_correlation_id(), target=name))
-
-
-def certificate_files(home: Home, settings: ServerSettings) -> tuple[Path, Path]:
-    """Certificate and key for TLS: those that the settings name, else the local authority's, renewed if due."""
-    if settings.tls:
-        return settings.tls.certificate, settings.tls.key
-    paths = ensure(home.folder)
-    return paths.server, paths.server_key

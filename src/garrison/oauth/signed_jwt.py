@@ -5,10 +5,12 @@ be is for access_token.py and client_assertion.py to say.
 """
 
 import json
-from base64 import urlsafe_b64decode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
+import msgspec
 from joserfc import jws
 from joserfc.errors import JoseError, UnsupportedAlgorithmError
 from joserfc.jwk import import_key
@@ -48,9 +50,20 @@ _UNVERIFIED = _Registry(algorithms=())
 
 
 def sign(key: SigningKey, claims: Mapping[str, Any], *, typ: str) -> str:
-    """The compact JWS of `claims`."""
-    header = {"typ": typ, "alg": key.alg, "kid": key.kid}
-    return jws.serialize_compact(header, json.dumps(claims), key.private, registry=_Registry(algorithms=[key.alg]))
+    """The compact JWS of `claims` (RFC 7515 §7.1).
+
+    joserfc makes the signature. Its parts are put together here: its own way costs a tenth of an RSA signature.
+
+    Raises:
+        ValueError: the key's algorithm is not an asymmetric one.
+        JoseError: it isn't the key's.
+    """
+    if key.alg not in KEY_TYPES:
+        raise ValueError(f"nothing is signed by {key.alg}")
+    algorithm = _Registry.algorithms[key.alg]
+    algorithm.check_key(key.private)
+    signed = f"{_header(typ, key.alg, key.kid)}.{_encoded(claims)}"
+    return f"{signed}.{_base64url(algorithm.sign(signed.encode('ascii'), key.private))}"
 
 
 def verify(
@@ -114,6 +127,19 @@ def seconds(claims: Mapping[str, Any], name: str) -> float:
 def is_number(value: object) -> bool:
     """A finite number; JSON's `true` is an int to Python, and no NumericDate."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _FAR_FUTURE
+
+
+@lru_cache(maxsize=64)  # one for each key and kind of token
+def _header(typ: str, alg: str, kid: str) -> str:
+    return _encoded({"typ": typ, "alg": alg, "kid": kid})
+
+
+def _encoded(members: Mapping[str, Any]) -> str:
+    return _base64url(msgspec.json.encode(members))
+
+
+def _base64url(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
 
 
 def _unpacked(token: str) -> tuple[Any, Mapping[str, Any]]:

@@ -3,19 +3,21 @@
 import asyncio
 import contextlib
 import errno
+import functools
+import gc
 import secrets
 import signal
 import socket
 import ssl
 from collections.abc import AsyncIterator, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from garrison.base.addresses import is_loopback_host
 from garrison.base.errors import GarrisonError, UsageError
-from garrison.serving.connection import BoundedConnection
+from garrison.serving.connection import BoundedConnection, Bounds
 
 GRACE_SECONDS = 2
 """How long requests that are under way may take to end when a server stops."""
@@ -32,12 +34,14 @@ class Endpoint:
         name: what a person calls it, for errors: "authorization server".
         sockets: bound by `bind`.
         ssl_context: None serves plain HTTP.
+        bounds: what its connections may take.
     """
 
     name: str
     app: ASGIApp
     sockets: Sequence[socket.socket]
     ssl_context: ssl.SSLContext | None = None
+    bounds: Bounds = field(default_factory=Bounds)
 
 
 def bind(name: str, host: str, port: int, *, option: str = "--port") -> list[socket.socket]:
@@ -100,6 +104,8 @@ async def running(*endpoints: Endpoint) -> AsyncIterator[None]:
 
 async def until_interrupted() -> None:
     """Return on SIGINT (Ctrl-C) or SIGTERM."""
+    gc.collect()
+    gc.freeze()  # what was made until now stays: looking through it again and again would hold requests up
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     signals = (signal.SIGINT, signal.SIGTERM)
@@ -181,5 +187,5 @@ def _config(endpoint: Endpoint) -> uvicorn.Config:
         proxy_headers=False,  # whoever needs a proxy's word says which proxy
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
-        http=BoundedConnection,
+        http=functools.partial(BoundedConnection, endpoint.bounds),  # type: ignore[arg-type]  # any callable is called
     )

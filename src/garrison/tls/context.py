@@ -6,7 +6,9 @@ A context is made once and shared: loading the system's CAs costs 17 ms each tim
 
 import functools
 import ssl
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from garrison.base.errors import GarrisonError
 from garrison.tls.bundle import certificates_in, system_authorities
@@ -28,6 +30,38 @@ def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
             "Check TLS_CA_CERT_PATH and SSL_CERT_FILE, or make one with `garrison certs init`.",
         )
     return _client_context(extra)
+
+
+def context_by_host(ca_file: Path, is_for: Callable[[str], bool]) -> ssl.SSLContext:
+    """As `client_context`, but `ca_file` is trusted for the hosts of which `is_for` says so alone.
+
+    Raises:
+        GarrisonError: as `client_context`.
+    """
+    context = _ContextByHost(ssl.PROTOCOL_TLS_CLIENT)
+    context.elsewhere, context.there, context.is_for = client_context(), client_context(ca_file), is_for
+    return context
+
+
+class _ContextByHost(ssl.SSLContext):
+    """Hands each connection, as asyncio and anyio make it, to one of two contexts. It trusts nobody itself."""
+
+    elsewhere: ssl.SSLContext
+    there: ssl.SSLContext
+    is_for: Callable[[str], bool]
+
+    def _of(self, host: Any) -> ssl.SSLContext:
+        return self.there if isinstance(host, str) and self.is_for(host) else self.elsewhere
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        return self._of(server_hostname).wrap_bio(incoming, outgoing, server_side, server_hostname, session)
 
 
 @functools.lru_cache(maxsize=8)

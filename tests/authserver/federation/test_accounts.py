@@ -38,6 +38,16 @@ async def test_whom_no_rule_lets_in_gets_a_page_and_no_account(town: Federation)
     assert [event.reason for event in town.world.events.of(Kind.LOGIN_FAILED)] == ["no rule lets subject alice-sub in"]
 
 
+async def test_a_user_with_nothing_of_the_scope_that_was_asked_for_grants_nothing(make_world: Make) -> None:
+    async with federation(make_world, allow=[EVERYONE]) as town:
+        town.provider.now = town.world.now
+        client = await town.world.client()
+        async with town.world.browser() as browser:
+            response = await signed_in(town, browser, client, scope="ticket:create")
+        assert query_of(response)["error"] == "access_denied"
+        assert not town.world.events.of(Kind.CONSENT_GIVEN)
+
+
 async def test_an_account_is_its_subjects_whatever_name_or_address_another_has(make_world: Make) -> None:
     async with federation(make_world, allow=[EVERYONE], username_claim="email") as town:
         town.provider.now = town.world.now
@@ -111,6 +121,7 @@ async def test_who_is_let_in_no_more_loses_what_they_had(town: Federation, claim
     town.provider.claims["alice-sub"] = dict(CLAIMS)
     async with town.world.browser() as browser:
         assert (await signed_in(town, browser, client)).status_code == 303
+    assert (await town.world.refresh(client, tokens["refresh_token"])).status_code == 400, "what has ended has"
 
 
 async def test_a_scope_that_was_taken_away_at_the_provider_is_gone_with_the_next_sign_in(make_world: Make) -> None:

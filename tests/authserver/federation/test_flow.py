@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from garrison.authserver import admin
+from garrison.authserver.passwords import Passwords
 from garrison.authserver.stores.tables import departures
 from garrison.base.errors import UsageError
 from garrison.base.events import Kind
@@ -21,7 +22,7 @@ from tests.authserver.federation.provider import (
     settings,
     signed_in,
 )
-from tests.authserver.world import CALLBACK, ON_EVERY_ENGINE, PASSWORD, RESOURCE, Forms, query_of
+from tests.authserver.world import CALLBACK, CHEAP, ON_EVERY_ENGINE, PASSWORD, RESOURCE, Forms, query_of
 
 COOKIE = "__Host-garrison"
 
@@ -305,3 +306,35 @@ async def test_an_external_user_has_no_password_that_could_be_guessed_or_set(tow
             assert (await browser.post("/login", data=fields)).status_code == 403
     with pytest.raises(UsageError, match="no password here"):
         await admin.set_password(town.world.store, username, PASSWORD)
+
+
+async def test_an_external_user_gets_no_way_in_beside_the_provider(town: Federation) -> None:
+    """A passkey or a code of their own would outlast their account there."""
+    both = await town.world.another_app(identity_provider=settings(town.provider.issuer, local_users=True))
+    async with town.world.browser(both) as browser:
+        location = (await browser.get("/account/grants")).headers["location"]
+        page = await browser.get(
+            next(link for link in Links((await browser.get(location)).text).links if "provider" in link)
+        )
+        asked = query_of_address(await answered(browser, page))
+        await returned(browser, town.provider.authorize(asked))
+        methods = (await browser.get("/account/sign-in")).text
+        assert "You sign in at <strong>" in methods
+        assert "/account/confirm" not in methods
+        for do in ("add-passkey", "add-app"):
+            assert (await browser.get("/account/confirm", params={"do": do})).status_code == 403
+            fields = {"do": do, "csrf": "x", "proof": "the password of no user"}
+            assert (await browser.post("/account/confirm", data=fields)).status_code == 403
+
+
+async def test_without_local_users_there_are_no_passkeys(town: Federation) -> None:
+    async with town.world.browser() as browser:
+        for path in ("/passkey", "/account/passkey"):
+            assert (await browser.get(path)).status_code == 404
+
+
+async def test_who_has_no_password_has_none_whatever_is_typed() -> None:
+    passwords = Passwords(CHEAP)
+    for password in ("", "the password of no user"):
+        assert not await passwords.verify(password, "")
+        assert not await passwords.verify(password, None)

@@ -9,7 +9,17 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from garrison.authserver import authorization_response, backoff, consent, cookies, forms, granting, pages, seal
+from garrison.authserver import (
+    authorization_response,
+    backoff,
+    consent,
+    cookies,
+    forms,
+    granting,
+    pages,
+    seal,
+    session_start,
+)
 from garrison.authserver.authorization_response import AuthorizationRequest, failure, to_page
 from garrison.authserver.context import Exchange
 from garrison.authserver.federation import failed
@@ -63,7 +73,7 @@ async def _ask(exchange: Exchange, provider: Provider) -> Response:
     query.check_unrepeated()
     sealed = query.get("request", "")
     if await cookies.session(exchange):
-        return to_page(exchange, "/login", **({"request": sealed} if sealed else {}))
+        return session_start.onward(exchange, sealed)
     return _page(exchange, provider, await _waiting(exchange, sealed), again="again" in query)
 
 

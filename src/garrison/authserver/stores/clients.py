@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from garrison.authserver.records import Client
+from garrison.authserver.stores.lookup import Lookup
 from garrison.authserver.stores.store import Store
 from garrison.authserver.stores.tables import clients, consents, families
 from garrison.oauth import scope
@@ -63,9 +65,7 @@ def _values(client: Client) -> dict[str, Any]:
 
 async def find_client(store: Store, client_id: str) -> tuple[Client, str | None] | None:
     """The client, disabled or not, and the hash of its secret if it has one."""
-    async with store.read() as connection:
-        row = (await connection.execute(clients.select().where(clients.c.client_id == client_id))).one_or_none()
-    return (as_client(row), row.secret_hash) if row else None
+    return await store.find(_BY_ID, client_id=client_id)
 
 
 async def all_clients(store: Store) -> list[Client]:
@@ -120,3 +120,10 @@ def as_client(row: Any) -> Client:
         disabled=row.disabled,
         created_at=row.created_at,
     )
+
+
+def _with_secret(row: Any) -> tuple[Client, str | None]:
+    return as_client(row), row.secret_hash
+
+
+_BY_ID = Lookup(clients.select().where(clients.c.client_id == sa.bindparam("client_id")), _with_secret, remembered=256)

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from garrison.authserver.records import RefreshToken
 from garrison.authserver.stores.families import FAMILY_COLUMNS, as_family, lock_living_family
+from garrison.authserver.stores.lookup import Lookup
 from garrison.authserver.stores.store import Store
 from garrison.authserver.stores.tables import families, refresh_tokens
 
@@ -22,14 +23,7 @@ class Successor:
 
 async def find_refresh_token(store: Store, key: str) -> RefreshToken | None:
     """The token, whatever became of it."""
-    query = (
-        sa.select(refresh_tokens.c.expires_at, refresh_tokens.c.used_at, *FAMILY_COLUMNS)
-        .join_from(refresh_tokens, families)
-        .where(refresh_tokens.c.key == key)
-    )
-    async with store.read() as connection:
-        row = (await connection.execute(query)).one_or_none()
-    return RefreshToken(key, as_family(row), row.expires_at, row.used_at is not None) if row else None
+    return await store.find(_BY_KEY, key=key)
 
 
 async def answer_was_lost(store: Store, key: str, since: float) -> bool:
@@ -48,26 +42,27 @@ async def rotate_refresh(
         seconds ago and the successor it then got is still unused, for then that answer was lost.
         None if the token was used before otherwise, or its family has ended.
     """
-    salt: str | None
-    async with store.write() as connection:
-        if (await connection.execute(lock_living_family(token.family.id))).first() is None:
+
+    def rotate(connection: sa.Connection) -> str | None:
+        if connection.execute(lock_living_family(token.family.id)).first() is None:
             return None
         mine = refresh_tokens.c.key == token.key
-        used = await connection.execute(
+        used = connection.execute(
             refresh_tokens.update()
             .where(mine, refresh_tokens.c.used_at.is_(None))
             .values(used_at=now, successor_salt=successor.salt, successor_key=successor.key)
         )
-        if used.rowcount == 1:
-            salt = successor.salt
-            await connection.execute(
-                refresh_tokens.insert().values(
-                    key=successor.key, family_id=token.family.id, expires_at=successor.expires_at
-                )
+        if used.rowcount != 1:
+            salt: str | None = connection.scalar(_lost_answer(token.key, now - grace))
+            return salt
+        connection.execute(
+            refresh_tokens.insert().values(
+                key=successor.key, family_id=token.family.id, expires_at=successor.expires_at
             )
-        else:
-            salt = await connection.scalar(_lost_answer(token.key, now - grace))
-    return salt
+        )
+        return successor.salt
+
+    return await store.transact(rotate)
 
 
 def _lost_answer(key: str, since: float) -> sa.Select[Any]:
@@ -77,3 +72,11 @@ def _lost_answer(key: str, since: float) -> sa.Select[Any]:
         .join(heir, heir.c.key == refresh_tokens.c.successor_key)
         .where(refresh_tokens.c.key == key, refresh_tokens.c.used_at > since, heir.c.used_at.is_(None))
     )
+
+
+_BY_KEY = Lookup(
+    sa.select(refresh_tokens.c.key, refresh_tokens.c.expires_at, refresh_tokens.c.used_at, *FAMILY_COLUMNS)
+    .join_from(refresh_tokens, families)
+    .where(refresh_tokens.c.key == sa.bindparam("key")),
+    lambda row: RefreshToken(row.key, as_family(row), row.expires_at, row.used_at is not None),
+)

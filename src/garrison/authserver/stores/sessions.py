@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 
 from garrison.authserver.records import Session
+from garrison.authserver.stores.lookup import Lookup
 from garrison.authserver.stores.store import Store
 from garrison.authserver.stores.tables import families, sessions, users
 from garrison.authserver.stores.users import as_user
@@ -17,14 +18,7 @@ async def save_session(store: Store, key: str, *, username: str, now: float, exp
 
 async def find_session(store: Store, key: str, now: float) -> Session | None:
     """The session, if it has not expired and its user is not disabled."""
-    query = (
-        sa.select(sessions.c.created_at.label("since"), users)
-        .join_from(sessions, users)
-        .where(sessions.c.key == key, sessions.c.expires_at > now, users.c.disabled.is_(False))
-    )
-    async with store.read() as connection:
-        row = (await connection.execute(query)).one_or_none()
-    return Session(key, as_user(row), row.since) if row else None
+    return await store.find(_LIVING, key=key, now=now)
 
 
 async def end_session(store: Store, key: str, now: float) -> None:
@@ -49,3 +43,15 @@ async def end_other_sessions(store: Store, username: str, key: str, now: float) 
         ended = families.c.session.in_(sa.select(sessions.c.key).where(others))
         await connection.execute(families.update().where(ended, families.c.revoked_at.is_(None)).values(revoked_at=now))
         await connection.execute(sessions.delete().where(others))
+
+
+_LIVING = Lookup(
+    sa.select(sessions.c.key, sessions.c.created_at.label("since"), users)
+    .join_from(sessions, users)
+    .where(
+        sessions.c.key == sa.bindparam("key"),
+        sessions.c.expires_at > sa.bindparam("now"),
+        users.c.disabled.is_(False),
+    ),
+    lambda row: Session(row.key, as_user(row), row.since),
+)

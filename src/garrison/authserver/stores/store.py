@@ -4,22 +4,26 @@ A verb is a function that takes a `Store` and does one atomic thing; the modules
 """
 
 import os
-from asyncio import Lock
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import sqlite3
+from asyncio import Lock, to_thread
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InvalidRequestError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from garrison.authserver.stores import migrations
+from garrison.authserver.stores.lookup import Lookup, OwnReader
 from garrison.authserver.stores.tables import clients
 from garrison.base.errors import GarrisonError, UsageError
 from garrison.base.files import PRIVATE_FILE
+
+T = TypeVar("T")
 
 LOCK_TIMEOUT = 5.0
 """Seconds that a connection, a lock or a statement is waited for."""
@@ -47,9 +51,15 @@ class Store:
                 f"there is no asynchronous driver {driver}", "For PostgreSQL: pip install garrison[postgres]."
             ) from None
         self._turn = Lock()
+        self._own = OwnReader(self.url.database) if self._sqlite and self.url.database and not self.url.query else None
+        self._in_one_go: sa.Engine | None = None
         if self._sqlite:
-            sa.event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
-            sa.event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
+            self._in_one_go = sa.create_engine(
+                self.url.set(drivername="sqlite"), hide_parameters=True, **_options(self.url)
+            )
+            for engine in (self._engine.sync_engine, self._in_one_go):
+                sa.event.listen(engine, "connect", _prepare_sqlite)
+                sa.event.listen(engine, "begin", _begin_sqlite)
         else:
             sa.event.listen(self._engine.sync_engine, "connect", _prepare_postgresql)
 
@@ -79,7 +89,20 @@ class Store:
             await connection.execute(clients.select().limit(1))
 
     async def close(self) -> None:
+        if self._own:
+            self._own.close()
+        if self._in_one_go:
+            self._in_one_go.dispose()
         await self._engine.dispose()
+
+    async def find(self, lookup: Lookup[T], **values: Any) -> T | None:
+        """What `lookup` makes of its row, as the row is at this moment; None if there is none."""
+        if self._own:
+            with suppress(sqlite3.Error):
+                return self._own.find(lookup, values)
+        async with self.read() as connection:
+            row = (await connection.execute(lookup.query, values)).one_or_none()
+        return lookup.make(row) if row else None
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -108,6 +131,22 @@ class Store:
             if self._sqlite:
                 await stack.enter_async_context(self._turn)
             yield await stack.enter_async_context(self._engine.begin())
+
+    async def transact(self, act: Callable[[sa.Connection], T]) -> T:
+        """What `act` returns, once its transaction is committed: like `write`, for what is done for most requests.
+
+        On SQLite it goes to a thread as one piece, where `write` goes there and back for each statement.
+        """
+        if self._in_one_go is None:
+            async with self.write() as connection:
+                return await connection.run_sync(act)
+        async with _reported(), self._turn:
+            return await to_thread(_transact, self._in_one_go, act)
+
+
+def _transact(engine: sa.Engine, act: Callable[[sa.Connection], T]) -> T:
+    with engine.begin() as connection:
+        return act(connection)
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from garrison.authserver.records import User
+from garrison.authserver.stores.lookup import Lookup
 from garrison.authserver.stores.store import Store
 from garrison.authserver.stores.tables import consents, families, sessions, users
 from garrison.oauth import scope
@@ -31,9 +32,7 @@ async def save_user(store: Store, user: User, password_hash: str) -> bool:
 
 async def find_user(store: Store, username: str) -> tuple[User, str] | None:
     """The user, disabled or not, and the Argon2id hash of the password; empty for an external user."""
-    async with store.read() as connection:
-        row = (await connection.execute(users.select().where(users.c.username == username))).one_or_none()
-    return (as_user(row), row.password_hash) if row else None
+    return await store.find(_BY_NAME, username=username)
 
 
 async def all_users(store: Store) -> list[User]:
@@ -98,14 +97,21 @@ async def remember_consent(
 
 async def remembered_consent(store: Store, *, username: str, client_id: str, resource: str) -> frozenset[str]:
     """The scope that the user has let the client have at the resource for good; empty if none."""
-    async with store.read() as connection:
-        query = sa.select(consents.c.scope).where(_consent(username, client_id, resource))
-        return scope.parse((await connection.execute(query)).scalar_one_or_none())
+    return await store.find(_REMEMBERED, username=username, client_id=client_id, resource=resource) or frozenset()
 
 
-def _consent(username: str, client_id: str, resource: str) -> sa.ColumnElement[bool]:
+def _consent(username: Any, client_id: Any, resource: Any) -> sa.ColumnElement[bool]:
     return sa.and_(consents.c.username == username, consents.c.client_id == client_id, consents.c.resource == resource)
 
 
 def as_user(row: Any) -> User:
     return User(row.username, scope.parse(row.scope), row.disabled, row.created_at, external=not row.password_hash)
+
+
+_BY_NAME = Lookup(
+    users.select().where(users.c.username == sa.bindparam("username")), lambda row: (as_user(row), row.password_hash)
+)
+_REMEMBERED = Lookup(
+    sa.select(consents.c.scope).where(_consent(*map(sa.bindparam, ("username", "client_id", "resource")))),
+    lambda row: scope.parse(row.scope),
+)
