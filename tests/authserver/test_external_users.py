@@ -8,11 +8,13 @@ from garrison.authserver.stores.identities import find_external, save_external
 from garrison.authserver.stores.purge import purge
 from garrison.authserver.stores.store import open_store
 from garrison.authserver.stores.users import delete_user
+from tests.authserver.world import ON_EVERY_ENGINE
 
 ISSUER = "https://login.example"
 ALICE = User("idp:alice", frozenset({"a"}), disabled=False, created_at=1.0, external=True)
 
 
+@ON_EVERY_ENGINE
 async def test_a_departure_is_taken_by_one_of_many_and_by_its_browser_alone(database_url: str) -> None:
     async with open_store(database_url) as store:
         for key in ("1", "2", "3"):
@@ -25,6 +27,7 @@ async def test_a_departure_is_taken_by_one_of_many_and_by_its_browser_alone(data
         assert await take_departure(store, "2", "browser", 9.0) is None
 
 
+@ON_EVERY_ENGINE
 async def test_a_subject_has_one_user_and_a_user_one_subject(database_url: str) -> None:
     async with open_store(database_url) as store:
         saved = await asyncio.gather(*(save_external(store, ALICE, ISSUER, "1") for _ in range(6)))

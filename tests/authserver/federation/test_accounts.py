@@ -18,7 +18,7 @@ from tests.authserver.federation.provider import (
     returned,
     signed_in,
 )
-from tests.authserver.world import Make, query_of
+from tests.authserver.world import ON_EVERY_ENGINE, Make, query_of
 
 WIDE = "customer:read ticket:create"
 
@@ -76,6 +76,7 @@ async def test_without_the_claim_that_names_them_nobody_new_is_let_in(make_world
         assert await users(town) == {}
 
 
+@ON_EVERY_ENGINE
 async def test_two_first_sign_ins_at_once_are_one_account(town: Federation) -> None:
     client = await town.world.client()
     async with town.world.browser() as one, town.world.browser() as two:
@@ -105,6 +106,7 @@ async def test_a_local_users_name_is_never_taken_over(make_world: Make) -> None:
 
 
 @pytest.mark.parametrize("claims", [{"groups": ["chess"]}, {"groups": None}, {}])
+@ON_EVERY_ENGINE
 async def test_who_is_let_in_no_more_loses_what_they_had(town: Federation, claims: dict[str, Any]) -> None:
     client = await town.world.client()
     async with town.world.browser() as browser:

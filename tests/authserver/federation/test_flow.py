@@ -22,7 +22,7 @@ from tests.authserver.federation.provider import (
     settings,
     signed_in,
 )
-from tests.authserver.world import CALLBACK, CHEAP, PASSWORD, RESOURCE, Forms, query_of
+from tests.authserver.world import CALLBACK, CHEAP, ON_EVERY_ENGINE, PASSWORD, RESOURCE, Forms, query_of
 
 COOKIE = "__Host-garrison"
 
@@ -33,6 +33,7 @@ async def waiting(town: Federation) -> int:
         return len((await connection.execute(departures.select())).all())
 
 
+@ON_EVERY_ENGINE
 async def test_a_user_of_the_provider_signs_in_and_the_client_gets_tokens_after_one_question(town: Federation) -> None:
     world = town.world
     client = await world.client()
