@@ -28,10 +28,10 @@ def judge(given: Mapping[str, Any], signed: Mapping[str, Any] | None = None, **o
 
 
 def test_the_client_authenticates_by_basic_in_the_form_of_rfc_6749() -> None:
-    form, headers = introspection_request("tok", "a:b c", "p%ä")
+    form, headers = introspection_request("tok", "a:b c", "p%&")
     assert form == {"token": "tok", "token_type_hint": "access_token"}
-    assert headers["authorization"] == "Basic " + b64encode(b"a%3Ab+c:p%25%C3%A4").decode()
-    assert parse_basic(headers["authorization"]) == ("a:b c", "p%ä")
+    assert headers["authorization"] == "Basic " + b64encode(b"a%3Ab+c:p%25%26").decode()
+    assert parse_basic(headers["authorization"]) == ("a:b c", "p%&")
 
 
 @pytest.mark.parametrize(
