@@ -18,7 +18,7 @@ from garrison.authserver.client_documents import PREFIX
 from garrison.authserver.records import Client
 from garrison.authserver.stores.clients import find_client, put_document_client, save_client
 from garrison.authserver.stores.purge import KEPT, purge
-from garrison.authserver.stores.users import remember_consent, remembered_consent
+from garrison.authserver.stores.users import remembered_consent
 from garrison.base.errors import UsageError
 from garrison.base.events import Kind
 from garrison.base.fetch import Fetched, Fetcher
@@ -504,7 +504,7 @@ async def test_23_a_public_client_is_remembered_only_where_its_own_host_gets_the
         page = await world.consent_page(browser, client)
         await world.decide(browser, page, remember="yes")
         assert bool(await remembered_consent(world.store, **key)) is remembered
-        await remember_consent(world.store, **key, granted=frozenset({"customer:read"}), now=world.time)
+        await world.remember(**key, scope="customer:read")
         assert ((await world.consent_page(browser, client)).status_code == 303) is remembered
 
 

@@ -10,6 +10,7 @@ from garrison.authserver.context import Exchange
 from garrison.authserver.factors import relying_party, second_factor
 from garrison.authserver.records import User
 from garrison.authserver.stores.clients import find_client
+from garrison.authserver.stores.sessions import Shown
 from garrison.authserver.stores.users import find_user
 from garrison.base.events import Kind
 from garrison.oauth.errors import AccessDenied
@@ -72,7 +73,10 @@ async def _shown_password(exchange: Exchange, found: tuple[User, str], sealed: s
     """Signed in, unless it takes a second factor."""
     user, password_hash = found
     if not await second_factor.is_needed(exchange, user):
-        return await session_start.begin(exchange, user.username, sealed, by="password", counted=backoff.PASSWORDS)
+        shown = Shown(password_hash=password_hash, alone=True)
+        return await session_start.begin(
+            exchange, user.username, sealed, shown=shown, by="password", counted=backoff.PASSWORDS
+        )
     await backoff.forgive(exchange.store, exchange.settings, username=user.username, address=exchange.address)
     return second_factor.ask(exchange, user, password_hash, sealed)
 

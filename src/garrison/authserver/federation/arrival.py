@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from garrison.authserver import account, backoff, consent, cookies, forms, seal
+from garrison.authserver import account, backoff, consent, cookies, forms, seal, session_start
 from garrison.authserver.authorization_response import to_page
 from garrison.authserver.context import Exchange
 from garrison.authserver.federation import departure, failed, rules
@@ -16,7 +16,7 @@ from garrison.authserver.federation.provider import Provider
 from garrison.authserver.records import Session, User
 from garrison.authserver.stores.departures import Departure, take_departure
 from garrison.authserver.stores.identities import find_external, lock_out, save_external
-from garrison.authserver.stores.sessions import save_session
+from garrison.authserver.stores.sessions import Shown
 from garrison.authserver.stores.users import set_user_scope
 from garrison.base.events import Kind
 from garrison.oauth import scope
@@ -156,16 +156,8 @@ async def _changed(exchange: Exchange, user: User, reason: str) -> None:
 async def _signed_in(exchange: Exchange, provider: Provider, left: Departure, user: User) -> Response:
     await exchange.record(Kind.LOGIN_SUCCEEDED, subject=user.username, provider=provider.settings.issuer)
     await backoff.forgive_address(exchange, departure.ATTEMPTS)
-    value = seal.new_secret()
-    session = Session(seal.hashed(value), user, exchange.now)
-    await save_session(
-        exchange.store,
-        session.key,
-        username=user.username,
-        now=exchange.now,
-        expires_at=exchange.now + exchange.settings.session_lifetime,
-    )
-    response = await _onward(exchange, left, session)
+    value = await session_start.new_session(exchange, user.username, Shown(scope=user.scope))
+    response = await _onward(exchange, left, Session(seal.hashed(value), user, exchange.now))
     cookies.write(exchange, response, value)
     return response
 

@@ -86,32 +86,13 @@ async def delete_user(store: Store, username: str) -> bool:
     return result.rowcount == 1
 
 
-async def remember_consent(
-    store: Store, *, username: str, client_id: str, resource: str, granted: frozenset[str], now: float
-) -> None:
-    of_these = _consent(username, client_id, resource)
-    async with store.write() as connection:
-        await connection.execute(consents.delete().where(of_these))
-        await connection.execute(
-            consents.insert().values(
-                username=username,
-                client_id=client_id,
-                resource=resource,
-                scope=scope.render(granted),
-                created_at=now,
-            )
-        )
-
-
 async def remembered_consent(store: Store, *, username: str, client_id: str, resource: str) -> frozenset[str]:
     """The scope that the user has let the client have at the resource for good; empty if none."""
     async with store.read() as connection:
-        query = sa.select(consents.c.scope).where(_consent(username, client_id, resource))
+        query = sa.select(consents.c.scope).where(
+            consents.c.username == username, consents.c.client_id == client_id, consents.c.resource == resource
+        )
         return scope.parse((await connection.execute(query)).scalar_one_or_none())
-
-
-def _consent(username: str, client_id: str, resource: str) -> sa.ColumnElement[bool]:
-    return sa.and_(consents.c.username == username, consents.c.client_id == client_id, consents.c.resource == resource)
 
 
 def as_user(row: Any) -> User:
