@@ -571,12 +571,17 @@ async def test_clients_that_nobody_granted_anything_are_forgotten_and_others_sta
         await authorize(world, url)
     operator = await world.client()
     await world.tokens(known_by())
+    disabled = "https://disabled.example/client.json"
+    world.web.publish(disabled, document(client_id=disabled))
+    await authorize(world, disabled)
+    await admin.disable_client(world.store, disabled, clock=world.now)
     await purge(world.store, world.time + 300 + KEPT - 1)
     assert await find_client(world.store, "https://other.example/client.json")
     await purge(world.store, world.time + 300 + KEPT + 1)
     assert await find_client(world.store, "https://other.example/client.json") is None
     assert await find_client(world.store, URL)
     assert await find_client(world.store, operator.client_id)
+    assert is_error_page(await authorize(world, disabled)), "what the operator has disabled does not come back"
 
 
 async def test_no_client_id_that_we_issue_is_a_url(world: World) -> None:
