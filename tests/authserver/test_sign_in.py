@@ -354,3 +354,23 @@ async def test_signing_out_on_the_consent_page_lets_another_user_sign_in(world: 
         response = await world.sign_in(browser, response.headers["location"], "bob")
         page = await browser.get(response.headers["location"])
     assert "<strong>bob</strong>" in page.text
+
+
+@pytest.mark.parametrize("prefix", [b"\xa0", b"\x85", b"\x1f", b"x=1,", b'"'])
+async def test_26_a_cookie_that_only_looks_like_ours_once_it_is_trimmed_is_not_ours(
+    world: World, prefix: bytes
+) -> None:
+    await world.user()
+    async with world.browser() as browser:
+        await world.sign_in(browser, "/login")
+        value = browser.cookies["__Host-garrison"].encode()
+    async with world.browser() as browser:
+
+        async def status(header: bytes) -> int:
+            return (await browser.get("/account/grants", headers=[(b"cookie", header)])).status_code
+
+        own = b"__Host-garrison=" + value
+        assert await status(b"a=1;\t" + own + b" ; b=2") == 200
+        assert await status(b"a=1; " + prefix + own) == 303
+        assert await status(b"__Host-garrison=" + b"A" * 43 + b"; " + own) == 303, "two are none"
+        assert await status(prefix + b"__Host-garrison=" + b"A" * 43 + b"; " + own) == 200, "nor does it displace ours"

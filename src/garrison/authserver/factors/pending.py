@@ -37,7 +37,7 @@ async def read(exchange: Exchange) -> tuple[User, str] | None:
     """Whose password this browser has shown, and its hash: a user who is still enabled, and whose password is still
     that one.
     """
-    note, browser = exchange.request.cookies.get(_name(exchange.settings), ""), cookies.read(exchange) or ""
+    note, browser = cookies.read_raw(exchange, _name(exchange.settings)), cookies.read(exchange) or ""
     try:
         payload = seal.unseal(exchange.settings.secret, note, exchange.now, _PURPOSE)
     except InvalidRequest:
