@@ -27,11 +27,13 @@ class Passwords:
         self._nobody = self._hasher.hash("the password of no user")
 
     async def verify(self, password: str, password_hash: str | None) -> bool:
-        """Whether `password` is the one of `password_hash`; None, for an unknown user, takes as long and is False."""
+        """Whether `password` is the one of `password_hash`; without one, as for an unknown
+        user, it takes as long and is False.
+        """
         right = await anyio.to_thread.run_sync(
             self._matches, password_hash or self._nobody, _normal(password), limiter=self._turns
         )
-        return right and password_hash is not None and len(password) <= MAX_LENGTH
+        return right and bool(password_hash) and len(password) <= MAX_LENGTH
 
     def _matches(self, password_hash: str, password: str) -> bool:
         try:

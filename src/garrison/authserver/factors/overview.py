@@ -56,6 +56,7 @@ async def _show(exchange: Exchange, session: Session) -> Response:
         exchange,
         "sign_in_methods.html",
         factors=factors,
+        external=session.user.external,
         passkeys=[_row(passkey) for passkey in await passkeys_of(exchange.store, username)],
         passkeys_possible=relying_party.is_possible(exchange.settings),
         since=pages.moment(session.created_at),

@@ -59,8 +59,8 @@ async def _judged(exchange: Exchange, browser: str, form: forms.Parameters) -> P
         raise RefusedError("the challenge is too old, another browser's, or was answered before")
     passkey = await find_passkey(exchange.store, relying_party.credential_id(credential))
     found = await find_user(exchange.store, passkey.username) if passkey else None
-    if passkey is None or found is None or found[0].disabled:
-        raise RefusedError("no such passkey, or its user is disabled")
+    if passkey is None or found is None or found[0].disabled or found[0].external:
+        raise RefusedError("no such passkey, or its user is disabled or the identity provider's")
     count = relying_party.new_sign_count(exchange.settings, credential, challenge, passkey)
     if not await use_passkey(exchange.store, passkey, count, exchange.now):
         raise RefusedError("the passkey was removed or used at the same time")

@@ -24,7 +24,9 @@ class RefusedError(Exception):
 
 
 def is_possible(settings: AuthServerSettings) -> bool:
-    """WebAuthn knows names, not addresses (§5.1.3)."""
+    """Where users sign in here at all; and WebAuthn knows names, not addresses (§5.1.3)."""
+    if not settings.local_users:
+        return False
     try:
         ipaddress.ip_address(name(settings))
     except ValueError:
