@@ -2,7 +2,7 @@
 
 from starlette.responses import Response
 
-from garrison.authserver import account, backoff, cookies, seal
+from garrison.authserver import account, backoff, cookies, devices, seal
 from garrison.authserver.authorization_response import to_page
 from garrison.authserver.context import Exchange
 from garrison.authserver.stores.sessions import Shown, save_session
@@ -29,12 +29,14 @@ async def begin(
     """
     await exchange.record(Kind.LOGIN_SUCCEEDED, subject=username, by=by)
     if counted:
+        device = devices.known(exchange, username) if counted == backoff.PASSWORDS else ""
         await backoff.forgive(
-            exchange.store, exchange.settings, username=username, address=exchange.address, what=counted
+            exchange.store, exchange.settings, username=username, address=exchange.address, what=counted, device=device
         )
     value = await new_session(exchange, username, shown)
     response = onward(exchange, sealed)
     cookies.write(exchange, response, value)
+    devices.write(exchange, response, username)
     return response
 
 
