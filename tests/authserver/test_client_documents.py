@@ -590,3 +590,14 @@ async def test_no_client_id_that_we_issue_is_a_url(world: World) -> None:
     assert client.client.source == "operator"
     await save_client(world.store, known_by("client_x").client, None)
     assert (await find_client(world.store, "client_x") or (client.client, None))[0].fresh_until == 0
+
+
+async def test_whoever_makes_us_fetch_does_not_learn_how_it_was_answered(world: World) -> None:
+    told = set()
+    for status in (301, 401, 404, 503):
+        world.web.publish(URL, {}, status=status)
+        told.add((await authorize(world)).text.replace(world.events.events[-1].correlation_id, ""))
+        assert f"status {status}" in str(world.events.events[-1].detail)
+    world.web.pages.clear()
+    told.add((await authorize(world)).text.replace(world.events.events[-1].correlation_id, ""))
+    assert len(told) == 1
