@@ -9,6 +9,7 @@ from argon2 import PasswordHasher, extract_parameters
 from garrison.authserver import admin, backoff, seal
 from garrison.authserver.passwords import Passwords, hash_password
 from garrison.authserver.settings import PasswordCost
+from garrison.authserver.stores import tables
 from garrison.authserver.stores.users import find_user
 from garrison.base.events import Kind
 from tests.authserver.world import CHEAP, ON_EVERY_ENGINE, PASSWORD, Forms, Make, World
@@ -373,6 +374,7 @@ async def test_26_a_cookie_that_only_looks_like_ours_once_it_is_trimmed_is_not_o
         assert await status(b"a=1;\t" + own + b" ; b=2") == 200
         assert await status(b"a=1; " + prefix + own) == 303
         assert await status(b"__Host-garrison=" + b"A" * 43 + b"; " + own) == 303, "two are none"
+        assert await status(own + b"; __Host-garrison=" + b"A" * 43) == 303, "whichever comes first"
         assert await status(prefix + b"__Host-garrison=" + b"A" * 43 + b"; " + own) == 200, "nor does it displace ours"
 
 
@@ -429,3 +431,13 @@ async def test_26_the_cookie_of_a_known_browser_is_set_by_a_sign_in_alone_and_na
         browser.cookies.clear()
         browser.cookies.set(DEVICE, kept, domain="auth.example", path="/")
         assert (await browser.get("/account/grants")).status_code == 303, "it signs nobody in"
+
+
+async def test_25_an_address_that_must_wait_leaves_no_row_for_each_name_it_makes_up(world: World) -> None:
+    async with world.browser() as browser:
+        statuses = [
+            (await world.sign_in(browser, "/login", f"user{number}", "wrong")).status_code for number in range(24)
+        ]
+    assert statuses == [403] * 21 + [429] * 3
+    async with world.store.read() as connection:
+        assert len((await connection.execute(tables.attempts.select())).all()) == 21 + 1, "with the address's own"

@@ -6,10 +6,11 @@ import httpx2
 import pytest
 
 from garrison.authserver import admin
+from garrison.authserver.factors import relying_party
 from garrison.authserver.passwords import Passwords
 from garrison.authserver.stores.passkeys import find_passkey, save_passkey
 from garrison.authserver.stores.tables import passkeys
-from tests.authserver.authenticator import Authenticator, text
+from tests.authserver.authenticator import Authenticator, data, text
 from tests.authserver.factor_world import OVERVIEW, add_passkey, answer, show_password, signed_in
 from tests.authserver.federation.provider import Federation, answered, federation, query_of_address, returned
 from tests.authserver.world import CHEAP, Make
@@ -60,6 +61,7 @@ async def test_a_passkey_that_a_user_of_the_provider_has_all_the_same_signs_nobo
         async with town.world.store.write() as connection:
             await connection.execute(passkeys.delete())
         await save_passkey(town.world.store, replace(found, username=external))
+        device.user_handle = data(relying_party.user_handle(town.world.settings, external))
         async with town.world.browser() as browser:
             assert (await answer(browser, device)).status_code == 403
             assert not await signed_in(browser)
