@@ -99,6 +99,7 @@ async def test_51_it_is_advertised_if_it_works(make_world: Make) -> None:
         "https://app.example/client.json#",
         "https://app.example/client.json?x=1",
         "https://user@app.example/client.json",
+        "https://evil.example[2606:4700::1111]/client.json",
         "https://user:password@app.example/client.json",
         "https://app.example\\@evil.example/client.json",
         "https://app.example/a\\b",
