@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from garrison.authserver.admin import open_store
-from garrison.authserver.stores.users import remember_consent
+from garrison.authserver.stores.tables import consents
 from garrison.demo.browser import sign_in_and_consent
 from garrison.demo.installation import REDIRECT_URI, install
 from garrison.home import Home
@@ -155,15 +155,9 @@ async def sign_in(server: Server, person: Mapping[str, str]) -> None:
 
 
 async def consent_for_good(home: Home, server: Server, person: Mapping[str, str]) -> None:
-    async with open_store(home.auth_database_url()) as store:
-        await remember_consent(
-            store,
-            username=person["username"],
-            client_id=server.credentials["client_id"],
-            resource=RESOURCE,
-            granted=frozenset({SCOPE}),
-            now=time.time(),
-        )
+    async with open_store(home.auth_database_url()) as store, store.write() as connection:
+        row = {"client_id": server.credentials["client_id"], "resource": RESOURCE, "scope": SCOPE}
+        await connection.execute(consents.insert().values(username=person["username"], created_at=time.time(), **row))
 
 
 def authorization(server: Server) -> str:

@@ -18,7 +18,7 @@ from garrison.authserver.client_documents import PREFIX
 from garrison.authserver.records import Client
 from garrison.authserver.stores.clients import find_client, put_document_client, save_client
 from garrison.authserver.stores.purge import KEPT, purge
-from garrison.authserver.stores.users import remember_consent, remembered_consent
+from garrison.authserver.stores.users import remembered_consent
 from garrison.base.errors import UsageError
 from garrison.base.events import Kind
 from garrison.base.fetch import Fetched, Fetcher
@@ -99,6 +99,7 @@ async def test_51_it_is_advertised_if_it_works(make_world: Make) -> None:
         "https://app.example/client.json#",
         "https://app.example/client.json?x=1",
         "https://user@app.example/client.json",
+        "https://evil.example[2606:4700::1111]/client.json",
         "https://user:password@app.example/client.json",
         "https://app.example\\@evil.example/client.json",
         "https://app.example/a\\b",
@@ -506,7 +507,7 @@ async def test_23_a_public_client_is_remembered_only_where_its_own_host_gets_the
         page = await world.consent_page(browser, client)
         await world.decide(browser, page, remember="yes")
         assert bool(await remembered_consent(world.store, **key)) is remembered
-        await remember_consent(world.store, **key, granted=frozenset({"customer:read"}), now=world.time)
+        await world.remember(**key, scope="customer:read")
         assert ((await world.consent_page(browser, client)).status_code == 303) is remembered
 
 
@@ -583,12 +584,17 @@ async def test_clients_that_nobody_granted_anything_are_forgotten_and_others_sta
         await authorize(world, url)
     operator = await world.client()
     await world.tokens(known_by())
+    disabled = "https://disabled.example/client.json"
+    world.web.publish(disabled, document(client_id=disabled))
+    await authorize(world, disabled)
+    await admin.disable_client(world.store, disabled, clock=world.now)
     await purge(world.store, world.time + 300 + KEPT - 1)
     assert await find_client(world.store, "https://other.example/client.json")
     await purge(world.store, world.time + 300 + KEPT + 1)
     assert await find_client(world.store, "https://other.example/client.json") is None
     assert await find_client(world.store, URL)
     assert await find_client(world.store, operator.client_id)
+    assert is_error_page(await authorize(world, disabled)), "what the operator has disabled does not come back"
 
 
 async def test_no_client_id_that_we_issue_is_a_url(world: World) -> None:
@@ -597,3 +603,14 @@ async def test_no_client_id_that_we_issue_is_a_url(world: World) -> None:
     assert client.client.source == "operator"
     await save_client(world.store, known_by("client_x").client, None)
     assert (await find_client(world.store, "client_x") or (client.client, None))[0].fresh_until == 0
+
+
+async def test_whoever_makes_us_fetch_does_not_learn_how_it_was_answered(world: World) -> None:
+    told = set()
+    for status in (301, 401, 404, 503):
+        world.web.publish(URL, {}, status=status)
+        told.add((await authorize(world)).text.replace(world.events.events[-1].correlation_id, ""))
+        assert f"status {status}" in str(world.events.events[-1].detail)
+    world.web.pages.clear()
+    told.add((await authorize(world)).text.replace(world.events.events[-1].correlation_id, ""))
+    assert len(told) == 1

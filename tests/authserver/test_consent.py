@@ -8,7 +8,7 @@ import pytest
 
 from garrison.authserver import admin
 from garrison.authserver.stores.clients import save_client
-from garrison.authserver.stores.users import remember_consent, remembered_consent
+from garrison.authserver.stores.users import remembered_consent
 from garrison.base.errors import UsageError
 from garrison.base.events import Kind
 from tests.authserver.world import CALLBACK, ON_EVERY_ENGINE, RESOURCE, World, query_of
@@ -92,7 +92,7 @@ async def test_23_a_public_client_can_not_be_remembered(world: World) -> None:
         assert REMEMBER not in page.text
         await world.decide(browser, page, remember="yes")
         assert not await remembered_consent(world.store, **key)
-        await remember_consent(world.store, **key, granted=frozenset({"customer:read"}), now=world.time)
+        await world.remember(**key, scope="customer:read")
         assert (await again(world, browser, client)).status_code == 200
 
 

@@ -27,6 +27,7 @@ from garrison.authserver.records import Code, Family
 from garrison.authserver.settings import AuthServerSettings
 from garrison.authserver.stores.codes import save_code
 from garrison.authserver.stores.store import open_store
+from garrison.authserver.stores.tables import sessions
 from garrison.oauth import jwks, pkce
 from tests.authserver.world import CHEAP, ISSUER, RESOURCE, SCOPES, World
 
@@ -72,7 +73,7 @@ class Lifecycles(RuleBasedStateMachine):
             id=seal.new_id(),
             client_id=self.owner.client_id,
             username="alice",
-            session="none",
+            session=seal.hashed(value),
             scope=frozenset({"customer:read"}),
             resource=RESOURCE,
             created_at=now,
@@ -82,9 +83,16 @@ class Lifecycles(RuleBasedStateMachine):
         challenge = pkce.challenge_s256(self.world.verifier)
         uri = self.owner.client.redirect_uris[0]
         code = Code(seal.hashed(value), family, uri, True, challenge, now + CODE, False)
-        self.runner.run(save_code(self.world.store, code))
+        self.runner.run(self._save(code))
         self.grants.append(Grant(now + ABSOLUTE))
         return Issued(value, self.grants[-1], now + CODE)
+
+    async def _save(self, code: Code) -> None:
+        """In a session of its own; one of a disabled user would not come so far."""
+        values = {"username": "alice", "created_at": self.world.time, "expires_at": code.family.expires_at}
+        async with self.world.store.write() as connection:
+            await connection.execute(sessions.insert().values(key=code.family.session, **values))
+        assert await save_code(self.world.store, code)
 
     @rule(target=tokens, code=codes, wrong=st.sampled_from(["", "", "", "", "client", "verifier"]))
     def redeem(self, code: Issued, wrong: str) -> Issued | MultipleResults[Issued]:

@@ -21,16 +21,15 @@ async def asked_with(world: World) -> dict[Lookup[Any], dict[str, Any]]:
     keyed = await world.client(method="private_key_jwt", jwks=keys, resources=[RESOURCE])
     code = await world.code(client)
     refresh = (await world.tokens(client))["refresh_token"]
-    await users.remember_consent(
-        world.store,
-        username="alice",
-        client_id=client.client_id,
-        resource=RESOURCE,
-        granted=frozenset({"customer:read"}),
-        now=START,
-    )
-    await sessions.save_session(world.store, "k" * 64, username="alice", now=START, expires_at=START + 60)
     consent = {"username": "alice", "client_id": client.client_id, "resource": RESOURCE}
+    await world.remember(**consent, scope="customer:read")
+    found = await users.find_user(world.store, "alice")
+    assert found
+    shown = sessions.Shown(password_hash=found[1])
+    saved = await sessions.save_session(
+        world.store, "k" * 64, username="alice", shown=shown, now=START, expires_at=START + 60
+    )
+    assert saved
     return {
         clients._BY_ID: {"client_id": keyed.client_id},
         users._BY_NAME: {"username": "alice"},

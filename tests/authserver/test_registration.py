@@ -6,13 +6,13 @@ from typing import Any
 import httpx2
 import pytest
 
-from garrison.authserver import admin
+from garrison.authserver import admin, granting
 from garrison.authserver.stores.clients import all_clients, find_client
 from garrison.authserver.stores.purge import UNUSED_KEPT, purge
 from garrison.base.errors import UsageError
 from garrison.base.events import Kind
 from garrison.oauth import jwks
-from tests.authserver.world import ISSUER, ON_EVERY_ENGINE, Make, World, query_of
+from tests.authserver.world import ISSUER, ON_EVERY_ENGINE, RESOURCE, Make, World, query_of
 
 KEY = jwks.new_signing_key("ES256")
 TOKEN = "t" * 32
@@ -277,3 +277,13 @@ async def test_a_registration_that_nobody_uses_is_forgotten_in_the_end(open_worl
     ids = {client.client_id for client in await all_clients(world.store)}
     assert ids == {used.client_id, operator.client_id}
     assert unused.client_id not in ids
+
+
+async def test_47_what_may_be_registered_less_of_now_is_granted_no_more_either(open_world: World) -> None:
+    client = (await registered(open_world, scope="customer:read security:read")).client
+    assert granting.ceiling(open_world.settings, client, RESOURCE) > {"customer:read"}
+    for bound in (frozenset({"customer:read"}), frozenset[str]()):
+        assert granting.ceiling(open_world.changed(unproven_scope=bound), client, RESOURCE) == bound
+    vouched_for = (await open_world.client()).client
+    bounded = open_world.changed(unproven_scope=frozenset())
+    assert granting.ceiling(bounded, vouched_for, RESOURCE) == vouched_for.scope

@@ -346,3 +346,11 @@ def test_settings_are_cheap_to_import() -> None:
     code = f"import sys, garrison.authserver.settings; print([name for name in {heavy} if name in sys.modules])"
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert outcome.stdout.strip() == "[]"
+
+
+async def test_an_error_page_says_nothing_that_a_link_put_into_the_name_of_a_parameter(world: World) -> None:
+    async with world.browser() as browser:
+        page = await browser.get("/consent?Call+0800+now=1&Call+0800+now=2")
+        assert page.status_code == 400
+        assert "0800" not in page.text
+        assert "state" in (await browser.get("/consent?state=1&state=2")).text

@@ -9,6 +9,7 @@ from argon2 import PasswordHasher, extract_parameters
 from garrison.authserver import admin, backoff, seal
 from garrison.authserver.passwords import Passwords, hash_password
 from garrison.authserver.settings import PasswordCost
+from garrison.authserver.stores import tables
 from garrison.authserver.stores.users import find_user
 from garrison.base.events import Kind
 from tests.authserver.world import CHEAP, ON_EVERY_ENGINE, PASSWORD, Forms, Make, World
@@ -295,7 +296,7 @@ async def test_26_the_cookie_is_host_bound_secure_http_only_and_lax(world: World
     async with world.browser() as browser:
         location = await login_page(world, browser)
         for response in (await browser.get(location), await world.sign_in(browser, location)):
-            name, *attributes = response.headers["set-cookie"].replace("=", ";", 1).split(";")
+            name, *attributes = response.headers.get_list("set-cookie")[0].replace("=", ";", 1).split(";")
             assert name == "__Host-garrison"
             assert {a.strip().lower() for a in attributes[1:]} == {"secure", "httponly", "samesite=lax", "path=/"}
 
@@ -354,3 +355,89 @@ async def test_signing_out_on_the_consent_page_lets_another_user_sign_in(world: 
         response = await world.sign_in(browser, response.headers["location"], "bob")
         page = await browser.get(response.headers["location"])
     assert "<strong>bob</strong>" in page.text
+
+
+@pytest.mark.parametrize("prefix", [b"\xa0", b"\x85", b"\x1f", b"x=1,", b'"'])
+async def test_26_a_cookie_that_only_looks_like_ours_once_it_is_trimmed_is_not_ours(
+    world: World, prefix: bytes
+) -> None:
+    await world.user()
+    async with world.browser() as browser:
+        await world.sign_in(browser, "/login")
+        value = browser.cookies["__Host-garrison"].encode()
+    async with world.browser() as browser:
+
+        async def status(header: bytes) -> int:
+            return (await browser.get("/account/grants", headers=[(b"cookie", header)])).status_code
+
+        own = b"__Host-garrison=" + value
+        assert await status(b"a=1;\t" + own + b" ; b=2") == 200
+        assert await status(b"a=1; " + prefix + own) == 303
+        assert await status(b"__Host-garrison=" + b"A" * 43 + b"; " + own) == 303, "two are none"
+        assert await status(own + b"; __Host-garrison=" + b"A" * 43) == 303, "whichever comes first"
+        assert await status(prefix + b"__Host-garrison=" + b"A" * 43 + b"; " + own) == 200, "nor does it displace ours"
+
+
+DEVICE = "__Host-garrison-device"
+
+
+async def test_25_a_stranger_who_types_wrong_passwords_does_not_keep_a_user_out_of_a_browser_they_know(
+    world: World,
+) -> None:
+    await world.user()
+    await world.user("bob")
+    async with world.browser() as known, world.browser(address="198.51.100.66") as stranger:
+        await world.sign_in(known, "/login")
+        device = known.cookies[DEVICE]
+        for _ in range(world.settings.free_failures_per_account + 1):
+            assert (await world.sign_in(stranger, "/login", password="wrong")).status_code == 403
+        assert (await world.sign_in(stranger, "/login")).status_code == 429
+        known.cookies.delete("__Host-garrison")
+        assert (await world.sign_in(known, "/login")).status_code == 303
+        assert known.cookies[DEVICE] == device, "one browser, one count"
+        assert (await world.sign_in(stranger, "/login")).status_code == 429, "for strangers nothing is forgiven"
+        for forged in (device[:-1] + ("A" if device[-1] != "A" else "B"), "x." + device.partition(".")[2], "."):
+            stranger.cookies.set(DEVICE, forged, domain="auth.example", path="/")
+            assert (await world.sign_in(stranger, "/login")).status_code == 429, forged
+            stranger.cookies.clear()
+
+
+async def test_25_a_known_browser_is_slowed_down_too_and_knows_one_user_alone(world: World) -> None:
+    await world.user()
+    await world.user("bob")
+    async with world.browser() as browser:
+        await world.sign_in(browser, "/login")
+        device = browser.cookies[DEVICE]
+    for username in ("alice", "bob"):
+        async with world.browser(address="198.51.100.66") as stranger, world.browser() as browser:
+            browser.cookies.set(DEVICE, device, domain="auth.example", path="/")
+            wrong = browser if username == "alice" else stranger
+            for _ in range(world.settings.free_failures_per_account + 1):
+                assert (await world.sign_in(wrong, "/login", username, "wrong")).status_code == 403
+            assert (await world.sign_in(browser, "/login", username)).status_code == 429
+
+
+async def test_26_the_cookie_of_a_known_browser_is_set_by_a_sign_in_alone_and_names_nobody(world: World) -> None:
+    await world.user()
+    async with world.browser() as browser:
+        assert DEVICE not in (await world.sign_in(browser, "/login", password="wrong")).headers.get("set-cookie", "")
+        headers = (await world.sign_in(browser, "/login")).headers.get_list("set-cookie")
+        header = next(header for header in headers if header.startswith(f"{DEVICE}="))
+        assert "alice" not in header
+        for attribute in ("HttpOnly", "Secure", "SameSite=lax", "Path=/"):
+            assert attribute in header
+        assert "Domain" not in header
+        kept = browser.cookies[DEVICE]
+        browser.cookies.clear()
+        browser.cookies.set(DEVICE, kept, domain="auth.example", path="/")
+        assert (await browser.get("/account/grants")).status_code == 303, "it signs nobody in"
+
+
+async def test_25_an_address_that_must_wait_leaves_no_row_for_each_name_it_makes_up(world: World) -> None:
+    async with world.browser() as browser:
+        statuses = [
+            (await world.sign_in(browser, "/login", f"user{number}", "wrong")).status_code for number in range(24)
+        ]
+    assert statuses == [403] * 21 + [429] * 3
+    async with world.store.read() as connection:
+        assert len((await connection.execute(tables.attempts.select())).all()) == 21 + 1, "with the address's own"

@@ -8,6 +8,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 README = HERE / "README.md"
 STATEMENTS = range(1, 58)
+_LISTED = re.compile(r"- `(\w+/)*test_")
 _STATEMENT = re.compile(r"### (\d+)\. ")
 _TEST = re.compile(r"^(?:async )?def (test_(\d\d)_\w+)\(", re.MULTILINE)
 
@@ -24,7 +25,7 @@ def rendered(readme: str) -> str:
     """`readme` with the tests that there are below each statement."""
     tests, lines = by_statement(), []
     for line in readme.splitlines():
-        if line.startswith("- `test_"):
+        if _LISTED.match(line):
             continue
         lines.append(line)
         if statement := _STATEMENT.match(line):

@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from garrison.authserver import admin
 from garrison.authserver.app import create_app
 from garrison.authserver.settings import AuthServerSettings, PasswordCost
+from garrison.authserver.stores import tables
 from garrison.authserver.stores.store import Store
 from garrison.base.errors import EventStoreError, FetchError
 from garrison.base.events import Event, Kind
@@ -168,6 +169,13 @@ class World:
     async def user(self, username: str = "alice", scope: str = "customer:read ticket:create security:read") -> str:
         await admin.add_user(self.store, username, scope=scope, password=PASSWORD, cost=CHEAP, clock=self.now)
         return username
+
+    async def remember(self, **row: str) -> None:
+        """A consent for good, whatever the pages say to it."""
+        async with self.store.write() as connection:
+            mine = [tables.consents.c[name] == row[name] for name in ("username", "client_id", "resource")]
+            await connection.execute(tables.consents.delete().where(*mine))
+            await connection.execute(tables.consents.insert().values(**row, created_at=self.time))
 
     def authorization(self, client: admin.NewClient, **changes: str | None) -> dict[str, str]:
         """The parameters of a good authorization request, changed; None leaves one out."""

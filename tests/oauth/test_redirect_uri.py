@@ -265,3 +265,16 @@ def test_a_redirect_to_the_users_own_machine_is_known_as_one(uri: str, *, local:
 def test_a_host_must_be_one_that_a_content_security_policy_can_name(host: str) -> None:
     with pytest.raises(InvalidRequest):
         redirect_uri.check_registrable(f"https://{host}/cb")
+
+
+@pytest.mark.parametrize(
+    "requested",
+    [
+        "http://evil.example[::1]:80/cb",
+        "http://evil.example[::1]/cb",
+        "http://evil.example:443[::1]:80/cb",
+        "http://[::1]:/cb",
+    ],
+)
+def test_07_an_address_behind_something_else_is_not_the_loopback_address(requested: str) -> None:
+    assert not redirect_uri.matches(["http://[::1]/cb"], requested)

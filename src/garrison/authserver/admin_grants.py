@@ -28,7 +28,9 @@ async def show_grant(store: Store, grant_id: str) -> Family:
 async def revoke_grant(
     store: Store, grant_id: str, *, events: EventSink = _NOBODY, clock: Clock = system_clock
 ) -> None:
-    """Its refresh tokens and codes are dead; access tokens that are out live on for their minutes."""
+    """Its refresh tokens and codes are dead, and the client gets no other without asking its user; access tokens that
+    are out live on for their minutes.
+    """
     grant = await show_grant(store, grant_id)
     event = Event(
         kind=Kind.TOKEN_REVOKED,
@@ -40,4 +42,4 @@ async def revoke_grant(
         detail={"family": grant.id},
     )
     await emit(events, event, clock)
-    await families.revoke_family(store, grant.id, clock())
+    await families.revoke_for_good(store, grant, clock())

@@ -45,14 +45,22 @@ def pause(free: int, failures: int) -> float:
 
 
 async def charge(
-    store: Store, settings: AuthServerSettings, *, username: str, address: str, now: float, what: str = PASSWORDS
+    store: Store,
+    settings: AuthServerSettings,
+    *,
+    username: str,
+    address: str,
+    now: float,
+    what: str = PASSWORDS,
+    device: str = "",
 ) -> float:
     """Count an attempt before it is made. Returns the seconds to wait; 0 if it may be made.
 
     An account has a count for each of `what`: whoever knows the password can't clear the count of wrong codes with it.
+    It has another for each `device` that its user is known by.
     """
     pauses: dict[str, Pause] = {
-        account_key(settings, username, what): partial(pause, settings.free_failures_per_account),
+        account_key(settings, username, what, device): partial(pause, settings.free_failures_per_account),
     }
     if address:
         pauses[_address_key(settings, address)] = partial(pause, settings.free_failures_per_address)
@@ -60,16 +68,16 @@ async def charge(
 
 
 async def forgive(
-    store: Store, settings: AuthServerSettings, *, username: str, address: str, what: str = PASSWORDS
+    store: Store, settings: AuthServerSettings, *, username: str, address: str, what: str = PASSWORDS, device: str = ""
 ) -> None:
     """The attempt was right. The address only gets this one back: one known password doesn't buy guesses at others."""
-    account = account_key(settings, username, what)
+    account = account_key(settings, username, what, device)
     await forgive_attempt(store, forgotten=account, reduced=_address_key(settings, address))
 
 
-def account_key(settings: AuthServerSettings, username: str, what: str = PASSWORDS) -> str:
+def account_key(settings: AuthServerSettings, username: str, what: str = PASSWORDS, device: str = "") -> str:
     """A name for the account that tells nothing: what people type as a username is sometimes their password."""
-    return seal.mac(settings.secret, what, username)
+    return seal.mac(settings.secret, what, username, *([device] if device else []))
 
 
 def _address_key(settings: AuthServerSettings, address: str) -> str:

@@ -67,7 +67,7 @@ async def _fetched(exchange: Exchange, client_id: str) -> Client:
     except FetchError as error:
         raise InvalidClientMetadata("the client's metadata document could not be fetched", detail=str(error)) from error
     except OAuthError as error:
-        raise InvalidClientMetadata(error.description) from error
+        raise InvalidClientMetadata(error.description, detail=error.detail) from error
     fresh_until = exchange.now + freshness.seconds(answer.headers, exchange.now)
     return _client(exchange, client_id, metadata, fresh_until)
 
@@ -75,7 +75,10 @@ async def _fetched(exchange: Exchange, client_id: str) -> Client:
 def _check_answer(answer: Fetched) -> None:
     """A redirect is no answer: whoever can place one on a site need not be that site."""
     if answer.status != _OK:
-        raise InvalidClientMetadata(f"the client's metadata document was answered with status {answer.status}")
+        # Which one is for the events: whoever asks would learn by it what is there where they can't go themselves.
+        raise InvalidClientMetadata(
+            "the client's metadata document could not be fetched", detail=f"it was answered with status {answer.status}"
+        )
     if not _is_json(answer.headers):
         raise InvalidClientMetadata("the client's metadata document is not served as JSON")
 

@@ -12,7 +12,7 @@ from garrison.authserver.context import Exchange
 from garrison.authserver.records import Client, Code, Family, Session
 from garrison.authserver.stores.clients import find_client
 from garrison.authserver.stores.codes import save_code
-from garrison.authserver.stores.users import remember_consent, remembered_consent
+from garrison.authserver.stores.users import remembered_consent
 from garrison.base.events import Kind
 from garrison.oauth import redirect_uri, scope
 from garrison.oauth.errors import AccessDenied, InvalidRequest
@@ -122,16 +122,8 @@ async def _decide(exchange: Exchange, question: Question, form: forms.Parameters
     cookies.check_form_token(exchange, forms.required(form, "csrf"), *_form(question))
     if form.get("decision") != APPROVE:
         return await _refuse(exchange, question, "the user refused")
-    if _can_be_remembered(question) and "remember" in form:
-        await remember_consent(
-            exchange.store,
-            username=question.session.user.username,
-            client_id=question.client.client_id,
-            resource=question.request.resource,
-            granted=question.scopes,
-            now=exchange.now,
-        )
-    return await _approve(exchange, question, remembered=False)
+    remember = _can_be_remembered(question) and "remember" in form
+    return await _approve(exchange, question, remembered=False, remember=remember)
 
 
 async def _refuse(exchange: Exchange, question: Question, reason: str) -> Response:
@@ -144,7 +136,8 @@ async def _refuse(exchange: Exchange, question: Question, reason: str) -> Respon
     return failure(exchange, question.request, AccessDenied(reason))
 
 
-async def _approve(exchange: Exchange, question: Question, *, remembered: bool) -> Response:
+async def _approve(exchange: Exchange, question: Question, *, remembered: bool, remember: bool = False) -> Response:
+    """The code; or all over again, if meanwhile the user was signed out, or what they had said was taken back."""
     value = seal.new_secret()
     code = _code(exchange, question, seal.hashed(value))
     await exchange.record(
@@ -156,7 +149,16 @@ async def _approve(exchange: Exchange, question: Question, *, remembered: bool) 
         family=code.family.id,
         remembered=remembered,
     )
-    await save_code(exchange.store, code)
+    if not await save_code(exchange.store, code, remembered=remembered, remember=remember):
+        reason = "recorded as given, and then the session, the client or the remembered consent was no more"
+        await exchange.note(
+            Kind.CONSENT_REFUSED,
+            subject=code.family.username,
+            client_id=code.family.client_id,
+            reason=reason,
+            family=code.family.id,
+        )
+        return to_page(exchange, "/consent", request=question.sealed)
     return success(exchange, question.request, value)
 
 

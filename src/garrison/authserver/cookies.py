@@ -20,8 +20,23 @@ def name(settings: AuthServerSettings) -> str:
 
 
 def read(exchange: Exchange) -> str | None:
-    value = exchange.request.cookies.get(name(exchange.settings), "")
+    value = read_raw(exchange, name(exchange.settings))
     return value if _SHAPE.fullmatch(value) else None
+
+
+def read_raw(exchange: Exchange, wanted: str) -> str:
+    """The value of the one cookie of exactly this name (RFC 6265 §5.4); empty if there is none, or two.
+
+    Not `request.cookies`: that strips what browsers take for a part of the name (a no-break space, say), and so a
+    cookie that another host of the domain has set would pass for one with the prefix __Host-, which none can set.
+    """
+    pairs = (
+        part.strip(" \t").partition("=")
+        for header in exchange.request.headers.getlist("cookie")
+        for part in header.split(";")
+    )
+    values = [value for found, _, value in pairs if found == wanted]
+    return values[0] if len(values) == 1 else ""
 
 
 def write(exchange: Exchange, response: Response, value: str) -> None:

@@ -15,6 +15,26 @@ FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
 FORM_SECONDS = 15
 MAX_PARAMETERS = 50
+_NAMEABLE = frozenset(
+    {
+        "client_id",
+        "client_secret",
+        "code",
+        "code_challenge",
+        "code_challenge_method",
+        "code_verifier",
+        "grant_type",
+        "redirect_uri",
+        "refresh_token",
+        "resource",
+        "response_mode",
+        "response_type",
+        "scope",
+        "state",
+        "token",
+    }
+)
+"""The names that an error may repeat: whatever else a link has for a name would be its author's words on our page."""
 
 
 class FormTooLarge(InvalidRequest):
@@ -36,7 +56,8 @@ class Parameters(dict[str, str]):
     def check_unrepeated(self) -> None:
         """Raises `InvalidRequest` if a parameter came twice: two readers could each take another one for the truth."""
         if self.repeated:
-            raise InvalidRequest(f"these parameters came more than once: {', '.join(sorted(self.repeated))}")
+            named = ", ".join(sorted(self.repeated & _NAMEABLE))
+            raise InvalidRequest(f"a parameter came more than once{f': {named}' if named else ''}")
 
 
 def parse(encoded: bytes) -> Parameters:

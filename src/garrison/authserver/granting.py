@@ -39,8 +39,13 @@ def check_granted_resource(settings: AuthServerSettings, client: Client, granted
 
 
 def ceiling(settings: AuthServerSettings, client: Client, resource: str, user: User | None = None) -> frozenset[str]:
-    """All that `client` can get at `resource`, of `user` if there is one. A foreign resource's scopes aren't known."""
+    """All that `client` can get at `resource`, of `user` if there is one. A foreign resource's scopes aren't known.
+
+    What clients that nobody vouches for may get is bounded by today's setting, not only by that of when they came.
+    """
     scopes = client.scope & settings.resources.get(resource, client.scope)
+    if client.source != "operator" and settings.unproven_scope is not None:
+        scopes &= settings.unproven_scope
     if user is None:
         return scopes
     return scopes & user.scope if settings.takes_users(external=user.external) else frozenset()

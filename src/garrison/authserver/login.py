@@ -4,12 +4,13 @@ from math import ceil
 
 from starlette.responses import Response
 
-from garrison.authserver import authorization_response, backoff, cookies, forms, pages, seal, session_start
+from garrison.authserver import authorization_response, backoff, cookies, devices, forms, pages, seal, session_start
 from garrison.authserver.authorization_response import AuthorizationRequest, to_page
 from garrison.authserver.context import Exchange
 from garrison.authserver.factors import relying_party, second_factor
 from garrison.authserver.records import User
 from garrison.authserver.stores.clients import find_client
+from garrison.authserver.stores.sessions import Shown
 from garrison.authserver.stores.users import find_user
 from garrison.base.events import Kind
 from garrison.oauth.errors import AccessDenied
@@ -44,8 +45,9 @@ async def _sign_in(exchange: Exchange) -> Response:
     _request(exchange, sealed)
     username = form.get("username", "").strip().lower()
     found = await find_user(exchange.store, username)
+    device = devices.known(exchange, username)
     wait = await backoff.charge(
-        exchange.store, exchange.settings, username=username, address=exchange.address, now=exchange.now
+        exchange.store, exchange.settings, username=username, address=exchange.address, now=exchange.now, device=device
     )
     if wait > 0:
         await _failed(exchange, username, found, "back-off")
@@ -72,8 +74,14 @@ async def _shown_password(exchange: Exchange, found: tuple[User, str], sealed: s
     """Signed in, unless it takes a second factor."""
     user, password_hash = found
     if not await second_factor.is_needed(exchange, user):
-        return await session_start.begin(exchange, user.username, sealed, by="password", counted=backoff.PASSWORDS)
-    await backoff.forgive(exchange.store, exchange.settings, username=user.username, address=exchange.address)
+        shown = Shown(password_hash=password_hash, alone=True)
+        return await session_start.begin(
+            exchange, user.username, sealed, shown=shown, by="password", counted=backoff.PASSWORDS
+        )
+    device = devices.known(exchange, user.username)
+    await backoff.forgive(
+        exchange.store, exchange.settings, username=user.username, address=exchange.address, device=device
+    )
     return second_factor.ask(exchange, user, password_hash, sealed)
 
 

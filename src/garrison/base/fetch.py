@@ -7,6 +7,7 @@ rules of the Client ID Metadata Document draft.
 """
 
 import json
+import re
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from garrison.base.connect import CheckedBackend
 from garrison.base.errors import FetchError
 
 MAX_BYTES = 65_536
+_NETLOC = re.compile(
+    r"([^\[\]@:\\]+|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?"
+)  # urlsplit takes `evil.example[::1]` for the host ::1
 _SCHEMES = frozenset({"https", "http"})
 _OK = 200
 
@@ -154,11 +158,11 @@ def check_url(url: str) -> SplitResult:
     except ValueError as error:
         raise FetchError("the address is not a URL") from error
     printable = url.isascii() and url.isprintable() and " " not in url
-    if parts.scheme not in _SCHEMES or not parts.hostname or "@" in parts.netloc or not printable:
+    if parts.scheme not in _SCHEMES or not _NETLOC.fullmatch(parts.netloc) or not printable:
         # Not the URL itself: it may carry a password or, in its query, a code.
         named = f"{parts.scheme}://{parts.hostname or ''}"[:100]
         raise FetchError(f"not an https address: {named!r}", "Addresses must be https (http on loopback only).")
-    if parts.scheme == "http" and not is_loopback_host(parts.hostname):
+    if parts.scheme == "http" and not is_loopback_host(parts.hostname or ""):
         raise FetchError(f"{_named(parts)} is plain http off loopback", "Use its https address.")
     return parts
 

@@ -4,6 +4,7 @@ client_id (the Client ID Metadata Document draft).
 Nobody vouches for it, so no grant that needs no user can be had, and what could do harm is refused.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,9 @@ GRANTS = frozenset({"authorization_code", "refresh_token"})
 """What such a client can have: nothing without a user who says so."""
 REGISTRATION_METHODS = frozenset({"none", "client_secret_basic", "client_secret_post", "private_key_jwt"})
 DOCUMENT_METHODS = frozenset({"none", "private_key_jwt"})
+_NETLOC = re.compile(
+    r"([^\[\]@:\\]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?"
+)  # urlsplit takes `evil.example[::1]` for the host ::1
 _SECRETS = frozenset({"client_secret", "client_secret_expires_at"})
 
 
@@ -185,5 +189,5 @@ def _https(url: str) -> SplitResult | None:
     except ValueError:
         return None
     printable = url.isascii() and url.isprintable() and " " not in url
-    plain = url.startswith("https://") and bool(parts.hostname) and not {"@", "\\"} & set(parts.netloc)
+    plain = url.startswith("https://") and bool(_NETLOC.fullmatch(parts.netloc))
     return parts if printable and plain and "#" not in url else None

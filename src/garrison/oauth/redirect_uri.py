@@ -61,7 +61,8 @@ def check_registrable(uri: str) -> None:
 def _same_but_port(registered: str, requested: str) -> bool:
     """RFC 8252 §7.3: on a loopback IP, and only there, the port is the client's to choose at run time."""
     a, b = _split(registered), _split(requested)
-    return (
+    # The whole netloc, for urlsplit takes `evil.example[::1]` for the host ::1.
+    return all(_NETLOC.fullmatch(parts.netloc) for parts in (a, b)) and (
         is_loopback_ip(a.hostname)
         and a.scheme == b.scheme == "http"
         and "@" not in b.netloc

@@ -28,7 +28,7 @@ async def begin(exchange: Exchange, session: Session, _target: str) -> Response:
 async def endpoint(exchange: Exchange) -> Response:
     if not relying_party.is_possible(exchange.settings):
         raise HTTPException(404)
-    session = await cookies.session(exchange)
+    session = await permits.session_of(exchange)
     if session is None:
         return to_page(exchange, "/login")
     posted = exchange.request.method == "POST"

@@ -23,7 +23,7 @@ async def begin(exchange: Exchange, session: Session, _target: str) -> Response:
 
 
 async def endpoint(exchange: Exchange) -> Response:
-    session = await cookies.session(exchange)
+    session = await permits.session_of(exchange)
     if session is None:
         return to_page(exchange, "/login")
     posted = exchange.request.method == "POST"

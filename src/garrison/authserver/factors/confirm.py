@@ -12,7 +12,7 @@ from starlette.responses import Response
 from garrison.authserver import backoff, cookies, forms, pages
 from garrison.authserver.authorization_response import to_page
 from garrison.authserver.context import Exchange
-from garrison.authserver.factors import add_passkey, add_totp, codes, overview, removal
+from garrison.authserver.factors import add_passkey, add_totp, codes, overview, permits, removal
 from garrison.authserver.records import Session
 from garrison.authserver.stores.totp import find_totp
 from garrison.authserver.stores.users import find_user
@@ -73,7 +73,7 @@ CHANGES: Mapping[str, Change] = {
 
 
 async def endpoint(exchange: Exchange) -> Response:
-    session = await cookies.session(exchange)
+    session = await permits.session_of(exchange)
     if session is None:
         return to_page(exchange, "/login")
     if session.user.external:

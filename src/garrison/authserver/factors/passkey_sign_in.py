@@ -11,6 +11,7 @@ from garrison.authserver.context import Exchange
 from garrison.authserver.factors import challenges, relying_party
 from garrison.authserver.factors.relying_party import RefusedError
 from garrison.authserver.stores.passkeys import Passkey, find_passkey, use_passkey
+from garrison.authserver.stores.sessions import Shown
 from garrison.authserver.stores.users import find_user
 from garrison.base.events import Kind
 
@@ -46,7 +47,8 @@ async def _sign_in(exchange: Exchange) -> Response:
             await exchange.note(Kind.LOGIN_FAILED, reason="passkey", detail=str(error))
             return _page(exchange, sealed, error=_REFUSED, status=403)
         costs.forgiven = True
-    return await session_start.begin(exchange, passkey.username, sealed, by="passkey")
+    shown = Shown(credential_id=passkey.credential_id)
+    return await session_start.begin(exchange, passkey.username, sealed, shown=shown, by="passkey")
 
 
 async def _judged(exchange: Exchange, browser: str, form: forms.Parameters) -> Passkey:

@@ -33,9 +33,11 @@ def forget(exchange: Exchange, response: Response) -> None:
     response.delete_cookie(_name(exchange.settings), path="/", secure=secure, httponly=True, samesite="lax")
 
 
-async def read(exchange: Exchange) -> User | None:
-    """Whose password this browser has shown: a user who is still enabled, and whose password is still that one."""
-    note, browser = exchange.request.cookies.get(_name(exchange.settings), ""), cookies.read(exchange) or ""
+async def read(exchange: Exchange) -> tuple[User, str] | None:
+    """Whose password this browser has shown, and its hash: a user who is still enabled, and whose password is still
+    that one.
+    """
+    note, browser = cookies.read_raw(exchange, _name(exchange.settings)), cookies.read(exchange) or ""
     try:
         payload = seal.unseal(exchange.settings.secret, note, exchange.now, _PURPOSE)
     except InvalidRequest:
@@ -45,7 +47,7 @@ async def read(exchange: Exchange) -> User | None:
         return None
     if not seal.same_mac(payload["browser"], seal.hashed(browser)):
         return None
-    return found[0] if seal.same_mac(payload["password"], _password(exchange, found[1])) else None
+    return found if seal.same_mac(payload["password"], _password(exchange, found[1])) else None
 
 
 def _name(settings: AuthServerSettings) -> str:

@@ -1,12 +1,25 @@
 """What a session may do now that its user has confirmed it: sealed, for that session and one purpose, for minutes."""
 
-from garrison.authserver import seal
+from garrison.authserver import cookies, seal
 from garrison.authserver.context import Exchange
 from garrison.authserver.records import Session
-from garrison.oauth.errors import InvalidRequest
+from garrison.oauth.errors import AccessDenied, InvalidRequest
 
 LIFETIME = 600
 """Seconds to scan a QR code and type a code."""
+
+
+async def session_of(exchange: Exchange) -> Session | None:
+    """The browser's session, if it is signed in.
+
+    Raises:
+        AccessDenied: as a user of the identity provider, whom a factor here would let in when the provider no longer
+            does.
+    """
+    session = await cookies.session(exchange)
+    if session and session.user.external:
+        raise AccessDenied("You sign in at your identity provider. What that takes is set up there.")
+    return session
 
 
 def new(exchange: Exchange, session: Session, purpose: str) -> str:

@@ -9,6 +9,7 @@ from garrison.authserver.authorization_response import to_page
 from garrison.authserver.context import Exchange
 from garrison.authserver.factors import codes, pending
 from garrison.authserver.records import User
+from garrison.authserver.stores.sessions import Shown
 from garrison.authserver.stores.totp import find_totp
 from garrison.base.events import Kind
 
@@ -36,13 +37,13 @@ async def endpoint(exchange: Exchange) -> Response:
     form = await forms.read_form(exchange.request, exchange.settings.max_form_bytes) if posted else forms.parse(query)
     form.check_unrepeated()
     sealed = form.get("request", "")
-    user = await pending.read(exchange)
-    if user is None:
+    found = await pending.read(exchange)
+    if found is None:
         return to_page(exchange, "/login", **_waiting(sealed))
-    return await _judge(exchange, user, form, sealed) if posted else _page(exchange, user, sealed)
+    return await _judge(exchange, *found, form, sealed) if posted else _page(exchange, found[0], sealed)
 
 
-async def _judge(exchange: Exchange, user: User, form: forms.Parameters, sealed: str) -> Response:
+async def _judge(exchange: Exchange, user: User, password_hash: str, form: forms.Parameters, sealed: str) -> Response:
     cookies.check_form_token(exchange, forms.required(form, "csrf"), "factor", sealed)
     wait = await backoff.charge(
         exchange.store,
@@ -59,8 +60,9 @@ async def _judge(exchange: Exchange, user: User, form: forms.Parameters, sealed:
     if by is None:
         await exchange.note(Kind.LOGIN_FAILED, subject=user.username, reason="wrong code")
         return _page(exchange, user, sealed, error=_WRONG, status=403)
+    shown = Shown(password_hash=password_hash)
     response = await session_start.begin(
-        exchange, user.username, sealed, by=f"password and {by}", counted=backoff.CODES
+        exchange, user.username, sealed, shown=shown, by=f"password and {by}", counted=backoff.CODES
     )
     pending.forget(exchange, response)
     return response

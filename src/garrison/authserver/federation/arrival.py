@@ -15,6 +15,7 @@ from garrison.authserver.federation.provider import Provider
 from garrison.authserver.records import Session, User
 from garrison.authserver.stores.departures import Departure, take_departure
 from garrison.authserver.stores.identities import find_external, lock_out, save_external
+from garrison.authserver.stores.sessions import Shown
 from garrison.authserver.stores.users import set_user_scope
 from garrison.base.events import Kind
 from garrison.oauth import scope
@@ -152,7 +153,8 @@ async def _changed(exchange: Exchange, user: User, reason: str) -> None:
 
 
 async def _signed_in(exchange: Exchange, provider: Provider, left: Departure, user: User) -> Response:
-    value = await session_start.open_session(exchange, user.username, by=provider.settings.issuer)
+    shown = Shown(scope=user.scope)
+    value = await session_start.open_session(exchange, user.username, shown, by=provider.settings.issuer)
     await backoff.forgive_address(exchange, departure.ATTEMPTS)
     response = await _onward(exchange, left, Session(seal.hashed(value), user, exchange.now))
     cookies.write(exchange, response, value)

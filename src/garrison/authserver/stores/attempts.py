@@ -20,6 +20,8 @@ async def charge_attempt(store: Store, pauses: Mapping[str, Pause], *, now: floa
     Returns:
         Seconds to wait; 0 if the attempt may be made, and was counted.
     """
+    if (wait := await _blocked(store, pauses, now)) > 0:
+        return wait  # without a write: whoever must wait anyway leaves no row for each name that they make up
     async with store.write() as connection:
         for key in sorted(pauses):
             await _make_sure(connection, key, now + memory)
@@ -35,6 +37,12 @@ async def charge_attempt(store: Store, pauses: Mapping[str, Pause], *, now: floa
                 .values(failures=failures, blocked_until=now + pause(failures), forgotten_at=now + memory)
             )
     return 0.0
+
+
+async def _blocked(store: Store, keys: Mapping[str, Pause], now: float) -> float:
+    latest = sa.select(sa.func.max(attempts.c.blocked_until)).where(attempts.c.key.in_(sorted(keys)))
+    async with store.read() as connection:
+        return float(await connection.scalar(latest) or 0.0) - now
 
 
 async def forgive_attempt(store: Store, *, reduced: str, forgotten: str = "") -> None:

@@ -83,11 +83,12 @@ async def set_client_secret(store: Store, client_id: str, secret_hash: str) -> b
 
 
 async def set_client_disabled(store: Store, client_id: str, *, disabled: bool, now: float) -> bool:
-    """Whatever the client was granted has ended, for good."""
+    """Whatever the client was granted has ended, for good: users are asked anew."""
     async with store.write() as connection:
         result = await connection.execute(
             clients.update().where(clients.c.client_id == client_id).values(disabled=disabled)
         )
+        await connection.execute(consents.delete().where(consents.c.client_id == client_id))
         await connection.execute(
             families.update()
             .where(families.c.client_id == client_id, families.c.revoked_at.is_(None))

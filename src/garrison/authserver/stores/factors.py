@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from garrison.authserver.stores.store import Store
-from garrison.authserver.stores.tables import families, passkeys, recovery_codes, sessions, totp, users
+from garrison.authserver.stores.tables import passkeys, recovery_codes, totp, users
+from garrison.authserver.stores.users import end_all
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,6 @@ def _count(table: sa.Table) -> sa.ScalarSelect[int]:
 async def reset_factors(store: Store, username: str, now: float) -> None:
     """The password alone is left. Whoever was signed in no longer is, and whatever the user granted has ended."""
     async with store.write() as connection:
-        for table in (totp, recovery_codes, passkeys, sessions):
+        for table in (totp, recovery_codes, passkeys):
             await connection.execute(table.delete().where(table.c.username == username))
-        await connection.execute(
-            families.update()
-            .where(families.c.username == username, families.c.revoked_at.is_(None))
-            .values(revoked_at=now)
-        )
+        await end_all(connection, username, now)

@@ -6,17 +6,32 @@ import sqlalchemy as sa
 
 from garrison.authserver.records import Family
 from garrison.authserver.stores.store import Store
-from garrison.authserver.stores.tables import families
+from garrison.authserver.stores.tables import consents, families
 from garrison.oauth import scope
 
 
 async def revoke_family(store: Store, family_id: str, now: float) -> bool:
     """Whether it was still alive."""
     async with store.write() as connection:
-        result = await connection.execute(
-            families.update().where(families.c.id == family_id, families.c.revoked_at.is_(None)).values(revoked_at=now)
-        )
+        result = await connection.execute(_revoke(family_id, now))
     return result.rowcount == 1
+
+
+async def revoke_for_good(store: Store, family: Family, now: float) -> None:
+    """The family ends, and its user is asked before the client gets another one at the resource."""
+    async with store.write() as connection:
+        await connection.execute(
+            consents.delete().where(
+                consents.c.username == family.username,
+                consents.c.client_id == family.client_id,
+                consents.c.resource == family.resource,
+            )
+        )
+        await connection.execute(_revoke(family.id, now))
+
+
+def _revoke(family_id: str, now: float) -> sa.Update:
+    return families.update().where(families.c.id == family_id, families.c.revoked_at.is_(None)).values(revoked_at=now)
 
 
 async def living_families(

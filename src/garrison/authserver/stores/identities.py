@@ -8,8 +8,8 @@ from sqlalchemy.exc import IntegrityError
 from garrison.authserver import seal
 from garrison.authserver.records import User
 from garrison.authserver.stores.store import Store
-from garrison.authserver.stores.tables import families, identities, sessions, users
-from garrison.authserver.stores.users import as_user
+from garrison.authserver.stores.tables import identities, users
+from garrison.authserver.stores.users import as_user, end_all
 from garrison.oauth import scope
 
 _NO_PASSWORD = ""
@@ -57,12 +57,7 @@ async def lock_out(store: Store, username: str, now: float) -> None:
     """The provider's user may not sign in any more: whatever they had here ends, until they may again."""
     async with store.write() as connection:
         await connection.execute(users.update().where(users.c.username == username).values(scope=""))
-        await connection.execute(sessions.delete().where(sessions.c.username == username))
-        await connection.execute(
-            families.update()
-            .where(families.c.username == username, families.c.revoked_at.is_(None))
-            .values(revoked_at=now)
-        )
+        await end_all(connection, username, now)
 
 
 def _key(issuer: str, subject: str) -> str:

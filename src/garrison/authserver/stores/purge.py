@@ -30,7 +30,9 @@ async def purge(store: Store, now: float, batch: int = BATCH) -> int:
     A family goes after its last code and token: the database would delete them with it, however many there are.
     """
     over = sa.select(families.c.id).where(families.c.expires_at < now - KEPT)
-    unused = clients.c.client_id.not_in(sa.union(sa.select(families.c.client_id), sa.select(consents.c.client_id)))
+    granted = sa.union(sa.select(families.c.client_id), sa.select(consents.c.client_id))
+    # A disabled client stays: it would come back by its document, and nobody would know that it was disabled.
+    unused = clients.c.client_id.not_in(granted) & clients.c.disabled.is_(False)
     gone = 0
     for table, expired in (
         (codes, sa.or_(codes.c.expires_at < now - KEPT, codes.c.family_id.in_(over))),

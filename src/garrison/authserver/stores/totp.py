@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from garrison.authserver.stores.store import Store
-from garrison.authserver.stores.tables import recovery_codes, sessions, totp
+from garrison.authserver.stores.tables import recovery_codes, sessions, totp, users
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,10 @@ async def save_totp(store: Store, made: SealedTotp, recovery: Sequence[str], ses
     """
     try:
         async with store.write() as connection:
+            # Whoever is just signing in by the password alone comes before this, and is signed out, or after it.
+            await connection.execute(
+                sa.select(users.c.username).where(users.c.username == made.username).with_for_update()
+            )
             await connection.execute(
                 totp.insert().values(
                     username=made.username, sealed=made.sealed, last_step=made.last_step, created_at=made.created_at

@@ -4,6 +4,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from garrison.authserver.records import User
 from garrison.authserver.stores.lookup import Lookup
@@ -59,16 +60,22 @@ async def set_password(store: Store, username: str, password_hash: str, *, now: 
 
 
 async def _change(store: Store, username: str, now: float, **values: Any) -> bool:
-    """Whoever was signed in as the user no longer is, and whatever the user granted has ended."""
     async with store.write() as connection:
         result = await connection.execute(users.update().where(users.c.username == username).values(**values))
-        await connection.execute(sessions.delete().where(sessions.c.username == username))
-        await connection.execute(
-            families.update()
-            .where(families.c.username == username, families.c.revoked_at.is_(None))
-            .values(revoked_at=now)
-        )
+        await end_all(connection, username, now)
     return result.rowcount == 1
+
+
+async def end_all(connection: AsyncConnection, username: str, now: float) -> None:
+    """Whoever was signed in as the user no longer is, and whatever the user granted has ended, and is asked for again.
+
+    Sessions go first: `save_code` holds on to one, and what it saves is there to be ended once that has gone.
+    """
+    await connection.execute(sessions.delete().where(sessions.c.username == username))
+    await connection.execute(consents.delete().where(consents.c.username == username))
+    await connection.execute(
+        families.update().where(families.c.username == username, families.c.revoked_at.is_(None)).values(revoked_at=now)
+    )
 
 
 async def delete_user(store: Store, username: str) -> bool:
@@ -76,23 +83,6 @@ async def delete_user(store: Store, username: str) -> bool:
     async with store.write() as connection:
         result = await connection.execute(users.delete().where(users.c.username == username))
     return result.rowcount == 1
-
-
-async def remember_consent(
-    store: Store, *, username: str, client_id: str, resource: str, granted: frozenset[str], now: float
-) -> None:
-    of_these = _consent(username, client_id, resource)
-    async with store.write() as connection:
-        await connection.execute(consents.delete().where(of_these))
-        await connection.execute(
-            consents.insert().values(
-                username=username,
-                client_id=client_id,
-                resource=resource,
-                scope=scope.render(granted),
-                created_at=now,
-            )
-        )
 
 
 async def remembered_consent(store: Store, *, username: str, client_id: str, resource: str) -> frozenset[str]:
