@@ -18,10 +18,11 @@ import anyio
 
 from garrison.authserver import admin
 from garrison.authserver.app import ROUTES
-from garrison.oauth import client_assertion, jwks, signed_jwt
+from garrison.oauth import client_assertion, jwks
 from garrison.oauth.server_metadata import well_known_paths
 from tests.authserver.judging import PAGES, Answer, Request, ask, judge
 from tests.authserver.world import ISSUER, PASSWORD, RESOURCE, Forms, World
+from tests.signing import foreign_jwt
 
 PATHS = (*(row.path for row in ROUTES), *well_known_paths(ISSUER))
 OWN_PAGES = [path for path in PAGES if path.startswith(("/account", "/passkey", "/factor", "/login", "/logout"))]
@@ -222,7 +223,7 @@ class Fuzzer:
     def broken_jwt(self, key: jwks.SigningKey, claims: dict[str, Any]) -> str:
         if self.random.random() < 0.5:
             claims[self.random.choice([*claims, "nbf", "x"])] = self.random.choice(VALUES)
-        signed = signed_jwt.sign(key, claims, typ="JWT")
+        signed = foreign_jwt(key, claims, typ="JWT")
         header, payload, signature = signed.split(".")
         match self.random.randrange(6):
             case 0:
@@ -287,7 +288,7 @@ class Fuzzer:
         now = self.world.time
         claims = {"iss": client_id, "sub": client_id, "aud": ISSUER, "iat": now, "exp": now + 60, "jti": "j"}
         key = self.random.choice(self.keys)
-        signed = signed_jwt.sign(jwks.SigningKey("k", key.private, key.alg), claims, typ="JWT")
+        signed = foreign_jwt(jwks.SigningKey("k", key.private, key.alg), claims, typ="JWT")
         form = [("grant_type", "authorization_code"), ("code", "x"), ("client_assertion", signed)]
         await self.post("/token", [*form, ("client_assertion_type", client_assertion.TYPE)], [])
 

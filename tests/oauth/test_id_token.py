@@ -11,6 +11,7 @@ from joserfc import jws
 
 from garrison.oauth import id_token, jwks, signed_jwt
 from garrison.oauth.errors import InvalidToken, UnknownKey
+from tests.signing import foreign_jwt
 
 NOW = 1_800_000_000
 KEY = jwks.new_signing_key("ES256")
@@ -27,8 +28,7 @@ CLAIMS = {
 
 def token(*, typ: str = "JWT", **changes: Any) -> str:
     claims = {name: value for name, value in {**CLAIMS, **changes}.items() if value is not None}
-    header = {"alg": KEY.alg, "kid": KEY.kid, "typ": typ}
-    return jws.serialize_compact(header, json.dumps(claims), KEY.private)  # ours would write no half surrogate pair
+    return foreign_jwt(KEY, claims, typ=typ)
 
 
 def judged(text: str, key_set: Any = KEY_SET, now: float = NOW) -> id_token.IdToken:
