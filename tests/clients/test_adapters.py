@@ -261,3 +261,39 @@ async def test_nothing_is_kept_at_the_provider_of_responses(world: World) -> Non
     async with connect(world.url, **world.client) as session:
         await load("openai-responses").run(session, "anything", base_url=world.model, api_key="any")
     assert puppet.bodies[0]["store"] is False
+
+
+async def test_anthropics_own_tool_runner_can_have_the_tools(world: World) -> None:
+    """It makes the calls through the session too, asks first, and tells the model of a failure without internals."""
+    from anthropic import AsyncAnthropic  # noqa: PLC0415 - an extra, as in the adapters
+
+    from garrison.clients.adapters import anthropic  # noqa: PLC0415
+
+    async def approve(call: Call) -> bool:
+        return bool(call.arguments["customer_id"] != "DEF456")
+
+    wanted = ['{"customer_id": "ABC123"}', '{"customer_id": "DEF456"}']
+    puppet = Puppet(lambda turn: [] if turn else [("get_customer_info", arguments) for arguments in wanted])
+    world.model_stage.app = puppet.app()
+    seen: list[Call] = []
+    async with (
+        connect(world.url, **world.client) as session,
+        AsyncAnthropic(api_key="any", base_url=world.model.removesuffix("/v1")) as client,
+    ):
+        runner = client.beta.messages.tool_runner(
+            model="m",
+            max_tokens=64,
+            messages=[{"role": "user", "content": "anything"}],
+            tools=await anthropic.runner_tools(session, on_call=seen.append, approve=approve),
+        )
+        final = await runner.until_done()
+    assert [block.text for block in final.content if block.type == "text"] == ["done"]
+    assert [call.is_error for call in seen] == [False, True]
+    told = {result.get("is_error", False): json.dumps(result) for result in _results(puppet)}
+    assert "abc123@example.com" in told[False]
+    assert "The user did not allow this call." in told[True]
+    assert len([call for call in world.gate.seen if call.tool]) == 1
+
+
+def _results(puppet: Puppet) -> list[dict[str, object]]:
+    return list(puppet.bodies[1]["messages"][-1]["content"])

@@ -1,18 +1,18 @@
-"""Anthropic's messages.
+"""Anthropic's messages; and the session's tools for the library's own tool runner, whoever prefers it.
 
-The library's own tool runner is not used: it is beta, runs the calls of one turn one after the other, and tells the
-model the exception of a tool that raised. The loop below is as long as an adapter to the runner would be.
+`run` does not use that runner: it is beta, and runs the calls of one turn one after the other.
 """
 
 from typing import Any, Unpack, cast
 
 import anthropic
+from anthropic.lib.tools import BetaAsyncFunctionTool, ToolError, beta_async_tool
 from anthropic.types import Message, TextBlock, ToolUseBlock
 
 from garrison.clients.answer import Answer
 from garrison.clients.errors import ModelFailed
 from garrison.clients.question import Options, asked
-from garrison.clients.toolbox import Offered, OnText, Sessions
+from garrison.clients.toolbox import Approve, Offered, OnCall, OnText, Sessions, Toolbox, open_toolbox
 
 DEFAULT_MODEL = "claude-sonnet-5"
 MAX_TOKENS = 4096
@@ -46,6 +46,30 @@ async def run(session: Sessions, question: str, **options: Unpack[Options]) -> A
             ]
             messages.append({"role": "user", "content": results})
     raise asking.unanswered()
+
+
+async def runner_tools(
+    session: Sessions, *, on_call: OnCall | None = None, approve: Approve | None = None
+) -> list[BetaAsyncFunctionTool[Any]]:
+    """The session's tools as `client.beta.messages.tool_runner(tools=…)` takes them.
+
+    A call that failed is told to the model as `run` tells it, without internals. For the arguments see `Adapter.run`.
+
+    Raises:
+        GarrisonError: the tools can't be listed.
+    """
+    toolbox = await open_toolbox(session, on_call, approve)
+    return [_runnable(toolbox, offered) for offered in toolbox.offered]
+
+
+def _runnable(toolbox: Toolbox, offered: Offered) -> BetaAsyncFunctionTool[Any]:
+    async def use(**arguments: Any) -> str:
+        call = await toolbox.use(offered.name, arguments)
+        if call.is_error:
+            raise ToolError(call.text)
+        return call.text
+
+    return beta_async_tool(use, name=offered.name, description=offered.description, input_schema=offered.schema)
 
 
 async def _complete(client: anthropic.AsyncAnthropic, request: dict[str, Any], on_text: OnText | None) -> Message:
