@@ -35,7 +35,7 @@ async def test_a_user_of_the_provider_can_add_no_factor(make_world: Make, *, loc
         assert (await browser.get("/account/passkey?permit=x")).status_code == (403 if local_users else 404)
         overview = await browser.get(OVERVIEW)
         assert overview.status_code == 200
-        assert "identity provider" in overview.text
+        assert "change there how you do" in overview.text
         assert "/account/confirm" not in overview.text
 
 
