@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from joserfc import jws
 
 from garrison.authserver import admin
-from garrison.authserver.client_keys import MAX_SETS, ClientKeys
+from garrison.authserver.client_keys import BACK_OFF, MAX_SETS, ClientKeys
 from garrison.authserver.stores.assertions import use_assertion
 from garrison.authserver.stores.purge import purge
 from garrison.base.errors import UsageError
@@ -324,12 +324,21 @@ async def test_34_a_key_set_that_can_not_be_had_refuses_the_client_and_is_asked_
 
 
 async def test_34_key_sets_kept_are_bounded_in_number() -> None:
-    web, keys = Web(), None
-    keys = ClientKeys(web, lambda: 0.0)
-    for number in range(MAX_SETS + 10):
-        with pytest.raises(InvalidClient):
-            await keys.get(f"https://keys.example/{number}", "kid")
+    web, now = Web(), 0.0
+    keys = ClientKeys(web, lambda: now)
+
+    async def ask(times: int) -> None:
+        for number in range(times):
+            with pytest.raises(InvalidClient):
+                await keys.get(f"https://keys.example/{number}", "kid")
+
+    for _ in range(3):
+        await ask(MAX_SETS + 10)
+    assert len(keys._sets) == len(web.asked) == MAX_SETS, "going round more addresses than there is room for buys none"
+    now += BACK_OFF
+    await ask(MAX_SETS + 10)
     assert len(keys._sets) == MAX_SETS
+    assert len(web.asked) > MAX_SETS
 
 
 async def test_34_an_assertion_is_used_once_for_as_long_as_clocks_may_differ(world: World) -> None:

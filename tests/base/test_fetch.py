@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from garrison.base.connect import RESOLVERS
 from garrison.base.errors import FetchError, UsageError
 from garrison.base.fetch import Fetched, Fetcher, check_url
 
@@ -363,3 +365,39 @@ async def test_connect_to_takes_ipv6_addresses_as_urls_write_them(http_port: int
 def test_connect_to_takes_host_and_port_alone(entry: tuple[str, str]) -> None:
     with pytest.raises(UsageError, match="not host:port"):
         Fetcher(connect_to=dict([entry]))
+
+
+async def test_more_requests_than_there_is_room_for_are_refused_at_once_and_room_comes_back(http_port: int) -> None:
+    async with Fetcher(private_addresses=True, timeout=60, at_once=2) as fetcher:
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(2):
+                    tasks.start_soon(fetcher.get, f"http://127.0.0.1:{http_port}/silent")
+                await anyio.wait_all_tasks_blocked()
+                with pytest.raises(FetchError, match="too many others"):
+                    await fetcher.get(f"http://127.0.0.1:{http_port}/big?10")
+                tasks.cancel_scope.cancel()
+            assert len((await fetcher.get(f"http://127.0.0.1:{http_port}/big?10")).body) == 10
+
+
+async def test_name_servers_that_are_silent_hold_up_no_other_fetchers_look_ups(
+    http_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered, real = threading.Event(), socket.getaddrinfo
+
+    def slow(host: str, *rest: int, **named: int) -> object:
+        if host == "silent.example":
+            answered.wait()
+        return real(host, *rest, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    async with Fetcher(timeout=60) as strangers, Fetcher(private_addresses=True, timeout=60) as ours:
+        try:
+            async with anyio.create_task_group() as tasks:
+                for _ in range(RESOLVERS * 4):
+                    tasks.start_soon(strangers.get, "https://silent.example/")
+                await anyio.lowlevel.checkpoint()
+                assert (await ours.get(f"http://127.0.0.1:{http_port}/big?10")).status == 200
+                tasks.cancel_scope.cancel()
+        finally:
+            answered.set()

@@ -203,7 +203,7 @@ def test_no_text_at_all_matches_a_loopback_uri_but_itself_with_a_port(requested:
         matched = redirect_uri.matches([LOOPBACK], requested)
     except InvalidRequest:
         return
-    assert matched == bool(re.fullmatch(r"http://127\.0\.0\.1(:[0-9]*)?/cb\?a=1", requested))
+    assert matched == bool(re.fullmatch(r"http://127\.0\.0\.1(:[0-9]+)?/cb\?a=1", requested))
 
 
 @given(st.text() | st.lists(PIECES, max_size=8).map("".join))

@@ -60,6 +60,9 @@ PURGE_INTERVAL = 60
 FETCH_TIMEOUT = 5.0
 """Seconds for a document that a client names by its URL."""
 
+STRANGERS_AT_ONCE = 16
+"""Such documents at once, of clients that nobody vouches for: slow ones keep no one's waiting but each other."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -111,6 +114,7 @@ def create_app(
     and without one goes to private addresses only if the settings say so.
     """
     store = Store(settings.database_url)
+    strangers = fetcher or Fetcher(timeout=FETCH_TIMEOUT, at_once=STRANGERS_AT_ONCE)
     fetcher = fetcher or Fetcher(timeout=FETCH_TIMEOUT)
     server = Server(
         settings=settings,
@@ -118,8 +122,9 @@ def create_app(
         events=events,
         clock=clock,
         passwords=Passwords(settings.password_cost),
-        fetcher=fetcher,
+        fetcher=strangers,
         client_keys=ClientKeys(fetcher, clock),
+        stranger_keys=ClientKeys(strangers, clock),
         keys=KeyRing(store, settings.secret, settings.signing_keys),
         signer=Signer(),
         provider=_provider(settings, provider_fetcher, clock),
@@ -197,6 +202,7 @@ def _lifespan(server: Server) -> Callable[[Starlette], AbstractAsyncContextManag
             await server.signer.stop()
             await server.store.close()
             await server.fetcher.aclose()
+            await server.client_keys.aclose()
             if server.provider:
                 await server.provider.aclose()
 

@@ -75,7 +75,9 @@ async def _keys(exchange: Exchange, client: Client, assertion: str) -> Any:
     if not client.jwks_uri:
         return client.jwks
     kid = signed_jwt.peek_header(assertion).get("kid", "")
-    return await exchange.server.client_keys.get(client.jwks_uri, str(kid))
+    server = exchange.server
+    keys = server.client_keys if client.source == "operator" else server.stranger_keys
+    return await keys.get(client.jwks_uri, str(kid))
 
 
 def presented(exchange: Exchange, form: Parameters) -> Credentials:

@@ -40,22 +40,33 @@ class ClientKeys:
         self._clock = clock
         self._sets: OrderedDict[str, _Set] = OrderedDict()
 
+    async def aclose(self) -> None:
+        await self._fetcher.aclose()
+
     async def get(self, uri: str, kid: str) -> Any:
         """The JWK Set at `uri`, fetched anew if `kid` isn't in it (and it's time).
 
         Raises:
             InvalidClient: it can't be had.
         """
-        kept = self._sets.setdefault(uri, _Set())
-        self._sets.move_to_end(uri)
-        while len(self._sets) > MAX_SETS:
-            self._sets.popitem(last=False)
+        kept = self._kept(uri)
         async with kept.lock:
             if self._due(kept, kid):
                 await self._refresh(kept, uri)
         if not self._within(kept.fetched_at, MAX_AGE):
             raise InvalidClient("the keys of this client can't be fetched from its jwks_uri now; try again soon")
         return kept.document
+
+    def _kept(self, uri: str) -> _Set:
+        """One whose last fetch was just now makes no room: it would be fetched again as if it never had been."""
+        if uri not in self._sets and len(self._sets) >= MAX_SETS:
+            oldest, unused = next(iter(self._sets.items()))
+            if unused.lock.locked() or self._within(unused.attempted_at, BACK_OFF):
+                raise InvalidClient("the keys of too many clients are being fetched; try again soon")
+            del self._sets[oldest]
+        kept = self._sets.setdefault(uri, _Set())
+        self._sets.move_to_end(uri)
+        return kept
 
     def _due(self, kept: _Set, kid: str) -> bool:
         if self._within(kept.attempted_at, BACK_OFF):

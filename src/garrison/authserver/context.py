@@ -31,6 +31,7 @@ class Server:
     passwords: Passwords
     fetcher: Fetcher
     client_keys: ClientKeys
+    stranger_keys: ClientKeys
     keys: KeyRing
     signer: Signer
     provider: Provider | None = None

@@ -4,8 +4,10 @@ A name is resolved once, all of its addresses are judged, and the connection goe
 what TLS and the Host header go by: a second answer of the name service changes nothing (DNS rebinding).
 """
 
+import asyncio
 import socket
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anyio
@@ -14,13 +16,24 @@ import httpcore2
 from garrison.base.addresses import is_public
 from garrison.base.errors import FetchError, UsageError
 
+RESOLVERS = 16
+"""Look-ups of names at once. A name server that is silent holds its thread even when nobody waits any more."""
+
 
 class CheckedBackend(httpcore2.AnyIOBackend):
-    """httpcore's network, as `Fetcher` describes it."""
+    """httpcore's network, as `Fetcher` describes it.
+
+    Names are looked up in threads of its own: silent name servers that somebody chose hold up nobody else's look-ups.
+    """
 
     def __init__(self, *, private_addresses: bool, connect_to: Mapping[str, str]) -> None:
         self._private_addresses = private_addresses
         self._connect_to = {_host_port(public): _host_port(actual) for public, actual in connect_to.items()}
+        self._resolvers = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="garrison-resolver")
+
+    def close(self) -> None:
+        """No look-up begins any more; one that hangs is not waited for."""
+        self._resolvers.shutdown(wait=False, cancel_futures=True)
 
     async def connect_tcp(
         self,
@@ -41,7 +54,7 @@ class CheckedBackend(httpcore2.AnyIOBackend):
 
     async def _resolve(self, host: str, port: int) -> list[str]:
         """The addresses of `host`. Raises `FetchError` unless all of them are allowed."""
-        found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(self._resolvers, _addresses, host, port)
         addresses = [str(entry[4][0]) for entry in found]
         if not addresses or not (self._private_addresses or all(is_public(address) for address in addresses)):
             raise FetchError(
@@ -49,6 +62,10 @@ class CheckedBackend(httpcore2.AnyIOBackend):
                 "If the server is meant to be there, give its address in the configuration.",
             )
         return addresses
+
+
+def _addresses(host: str, port: int) -> list[Any]:
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
 def _closing(stream: httpcore2.AsyncNetworkStream) -> httpcore2.AsyncNetworkStream:

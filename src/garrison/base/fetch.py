@@ -7,6 +7,7 @@ rules of the Client ID Metadata Document draft.
 """
 
 import json
+import math
 import re
 import ssl
 from collections.abc import Iterable, Mapping
@@ -28,6 +29,8 @@ _NETLOC = re.compile(
 )  # urlsplit takes `evil.example[::1]` for the host ::1
 _SCHEMES = frozenset({"https", "http"})
 _OK = 200
+_MANY = 100
+"""Connections at once where the caller sets no bound."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Fetcher:
         private_addresses: whether special-use addresses (loopback among them) may be reached: only where the address
             was configured by the operator, or the server that names it is on such an address itself.
         timeout: seconds for a whole request.
+        at_once: requests at once; one more is refused without waiting. None is no bound.
         connect_to: `host:port` of URLs -> `host:port` to connect to instead, as set by the operator (inside a container
             network the issuer's public name may lead nowhere). TLS still asks for the URL's host.
 
@@ -67,13 +71,17 @@ class Fetcher:
         *,
         private_addresses: bool = False,
         timeout: float = 10.0,
+        at_once: int | None = None,
         connect_to: Mapping[str, str] | None = None,
     ) -> None:
         self._timeout = timeout
+        self._room = math.inf if at_once is None else at_once
+        self._backend = CheckedBackend(private_addresses=private_addresses, connect_to=connect_to or {})
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=ssl_context or ssl.create_default_context(),
+            max_connections=at_once or _MANY,
             max_keepalive_connections=0,  # fetches are rare, and an idle connection keeps the other side from stopping
-            network_backend=CheckedBackend(private_addresses=private_addresses, connect_to=connect_to or {}),
+            network_backend=self._backend,
         )
 
     async def __aenter__(self) -> Self:
@@ -86,6 +94,7 @@ class Fetcher:
 
     async def aclose(self) -> None:
         await self._pool.aclose()
+        self._backend.close()
 
     async def get(self, url: str, *, max_bytes: int = MAX_BYTES) -> Fetched:
         """GET `url`. Raises `FetchError`; any status is an answer."""
@@ -125,6 +134,9 @@ class Fetcher:
         _check_headers(headers or {})
         sent = {"host": parts.netloc, "accept": "application/json", **(headers or {})}
         target = parts._replace(fragment="").geturl()
+        if self._room < 1:
+            raise FetchError(f"{_named(parts)} was not asked: too many others are being waited for", "Try again soon.")
+        self._room -= 1
         try:
             with anyio.fail_after(self._timeout):
                 async with self._pool.stream(method, target, headers=list(sent.items()), content=content) as answer:
@@ -135,6 +147,8 @@ class Fetcher:
         except (*_NETWORK_ERRORS, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__
             raise FetchError(f"{_named(parts)} did not answer: {reason}", _hint(reason)) from error
+        finally:
+            self._room += 1
 
 
 _NETWORK_ERRORS = (
