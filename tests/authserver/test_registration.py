@@ -137,6 +137,7 @@ async def test_08_redirect_uris_are_judged_as_an_operators_are(open_world: World
         {"client_name": "x" * 101},
         {"client_name": "\u3164\u3164"},
         {"client_name": "Bank\u2800"},
+        {"client_name": "Bank\ufe00"},
         {"client_name": "…"},
         {"client_name": {}},
         {"token_endpoint_auth_method": "client_secret_jwt"},

@@ -15,8 +15,10 @@ from garrison.oauth import scope as scope_rfc6749
 from garrison.oauth.errors import InvalidClientMetadata, InvalidRedirectUri, InvalidRequest, InvalidScope
 
 MAX_NAME = 100
-_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-"""Printable by Python's word, and shown as nothing; what else Unicode calls default-ignorable is not printable."""
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""What Unicode calls default-ignorable, and the blank of Braille, as far as Python calls it printable."""
 MAX_URL = 2048
 MAX_CLIENT_ID = 512
 MAX_REDIRECT_URIS = 20
@@ -111,7 +113,7 @@ def check_name(name: Any) -> str:
     """
     if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME or not name.isprintable() or name != name.strip():
         raise InvalidClientMetadata(f"a client's name is 1 to {MAX_NAME} printable characters")
-    if _INVISIBLE & set(name) or not any(character.isalnum() for character in name):
+    if _INVISIBLE.search(name) or not any(character.isalnum() for character in name):
         raise InvalidClientMetadata("a client's name has a letter or digit, and no character that can't be seen")
     return name
 
