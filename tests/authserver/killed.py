@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -50,6 +51,20 @@ class Killer:
         if self.recorded:
             self.at("before the commit")
 
+    def connect(self, open_file: Callable[..., sqlite3.Connection]) -> Callable[..., sqlite3.Connection]:
+        """SQLite's own driver, told of each statement before it is carried out."""
+
+        def connecting(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+            connection = open_file(*args, **kwargs)
+            connection.set_trace_callback(self.on_statement)
+            return connection
+
+        return connecting
+
+    def on_statement(self, statement: str) -> None:
+        if self.recorded and statement == "COMMIT":
+            self.at("before the commit")
+
     def sign(self, issue_token: Callable[..., str]) -> Callable[..., str]:
         def signing(*args: Any, **kwargs: Any) -> str:
             self.at("after the commit")
@@ -61,6 +76,7 @@ class Killer:
 async def ask(url: str, job: dict[str, Any]) -> None:
     killer = Killer(job["point"])
     sa.event.listen(sa.Engine, "commit", killer.commit)
+    mock.patch.object(sqlite3, "connect", killer.connect(sqlite3.connect)).start()
     mock.patch.object(access_token, "issue", killer.sign(access_token.issue)).start()
     settings = AuthServerSettings(issuer=ISSUER, database_url=url, secret=b"s" * 32, resources={RESOURCE: SCOPES})
     app = create_app(settings, events=killer, clock=lambda: START)

@@ -1,15 +1,22 @@
 """Verbs on authorization codes (RFC 6749 §4.1.2: short-lived and used once)."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
 
 from garrison.authserver.records import Code, Family
-from garrison.authserver.stores.families import FAMILY_COLUMNS, as_family, insert_family, lock_living_family
+from garrison.authserver.stores.families import (
+    FAMILY_COLUMNS,
+    INSERT_FAMILY,
+    LOCK_LIVING_FAMILY,
+    as_family,
+    family_values,
+)
 from garrison.authserver.stores.lookup import Lookup
+from garrison.authserver.stores.refresh_tokens import INSERT_REFRESH_TOKEN
+from garrison.authserver.stores.statements import Statement, Transaction
 from garrison.authserver.stores.store import Store
-from garrison.authserver.stores.tables import clients, codes, consents, families, refresh_tokens, sessions, users
+from garrison.authserver.stores.tables import clients, codes, consents, families, sessions, users
 from garrison.oauth import scope
 
 
@@ -19,23 +26,34 @@ async def save_code(store: Store, code: Code, *, remembered: bool = False, remem
     False, and nothing is kept, if what the user said yes by is no more: the session, the client, or with `remembered`
     the consent that stood for a yes.
     """
+    family = code.family
     values = {
         "key": code.key,
-        "family_id": code.family.id,
+        "family_id": family.id,
         "redirect_uri": code.redirect_uri,
         "redirect_uri_given": code.redirect_uri_given,
         "code_challenge": code.code_challenge,
         "expires_at": code.expires_at,
     }
+    consent = {"of_user": family.username, "of_client": family.client_id, "at": family.resource}
 
-    def save(connection: sa.Connection) -> bool:
-        for still_there in _lock_what_it_stands_on(code.family, remembered=remembered, remember=remember):
-            if connection.execute(still_there).first() is None:
-                return False
-        for statement in _remember(code.family) if remember else ():
-            connection.execute(statement)
-        connection.execute(insert_family(code.family))
-        connection.execute(codes.insert().values(values))
+    def save(transaction: Transaction) -> bool:
+        # In the order in which users and clients go and end, lest the two wait for each other. Of those who remember a
+        # consent of one user, one is at it at a time.
+        user = _LOCK_USER_ALONE if remember else _LOCK_USER
+        if transaction.execute(user, of_user=family.username).fetchone() is None:
+            return False
+        if transaction.execute(_LOCK_CLIENT, of_client=family.client_id).fetchone() is None:
+            return False
+        if transaction.execute(_LOCK_SESSION, of_key=family.session).fetchone() is None:
+            return False
+        if remembered and transaction.execute(_LOCK_CONSENT, **consent).fetchone() is None:
+            return False
+        if remember:
+            transaction.execute(_FORGET, **consent)
+            transaction.execute(_REMEMBER, **_consent_values(family))
+        transaction.execute(INSERT_FAMILY, **family_values(family))
+        transaction.execute(_INSERT, **values)
         return True
 
     return await store.transact(save)
@@ -52,18 +70,14 @@ async def consume_code(store: Store, code: Code, *, now: float, refresh: tuple[s
     Of any number of callers, in any number of processes, one gets True.
     """
 
-    def consume(connection: sa.Connection) -> bool:
-        if connection.execute(lock_living_family(code.family.id)).first() is None:
+    def consume(transaction: Transaction) -> bool:
+        if transaction.execute(LOCK_LIVING_FAMILY, family_id=code.family.id).fetchone() is None:
             return False
-        used = connection.execute(
-            codes.update().where(codes.c.key == code.key, codes.c.used_at.is_(None)).values(used_at=now)
-        )
+        used = transaction.execute(_USE, of_key=code.key, now=now)
         if used.rowcount != 1:
             return False
         if refresh:
-            connection.execute(
-                refresh_tokens.insert().values(key=refresh[0], family_id=code.family.id, expires_at=refresh[1])
-            )
+            transaction.execute(INSERT_REFRESH_TOKEN, key=refresh[0], family_id=code.family.id, expires_at=refresh[1])
         return True
 
     return await store.transact(consume)
@@ -97,34 +111,42 @@ _BY_KEY = Lookup(
 )
 
 
-def _lock_what_it_stands_on(family: Family, *, remembered: bool, remember: bool) -> Iterator[sa.Select[tuple[str]]]:
-    """Each selects a row, if it is as it must be; PostgreSQL keeps it so until the transaction's end.
-
-    In the order in which users and clients go and end, lest the two wait for each other. Of those who remember a
-    consent of one user, one is at it at a time.
-    """
-    me, client = users.c.username == family.username, clients.c.client_id == family.client_id
-    yield sa.select(users.c.username).where(me).with_for_update(read=not remember, key_share=True)
-    yield sa.select(clients.c.client_id).where(client, clients.c.disabled.is_(False)).with_for_update(read=True)
-    yield sa.select(sessions.c.key).where(sessions.c.key == family.session).with_for_update(read=True)
-    if remembered:
-        yield sa.select(consents.c.scope).where(_consent_of(family)).with_for_update(read=True)
+def _consent_values(family: Family) -> dict[str, Any]:
+    return {
+        "username": family.username,
+        "client_id": family.client_id,
+        "resource": family.resource,
+        "scope": scope.render(family.scope),
+        "created_at": family.created_at,
+    }
 
 
-def _remember(family: Family) -> Iterator[sa.Delete | sa.Insert]:
-    yield consents.delete().where(_consent_of(family))
-    yield consents.insert().values(
-        username=family.username,
-        client_id=family.client_id,
-        resource=family.resource,
-        scope=scope.render(family.scope),
-        created_at=family.created_at,
-    )
+_CONSENT = sa.and_(
+    consents.c.username == sa.bindparam("of_user"),
+    consents.c.client_id == sa.bindparam("of_client"),
+    consents.c.resource == sa.bindparam("at"),
+)
+_USER = sa.select(users.c.username).where(users.c.username == sa.bindparam("of_user"))
+_CLIENT = clients.c.client_id == sa.bindparam("of_client")
 
+# Each of these selects a row, if it is as it must be; PostgreSQL keeps it so until the transaction's end.
+_LOCK_USER = Statement(_USER.with_for_update(read=True, key_share=True))
+_LOCK_USER_ALONE = Statement(_USER.with_for_update(read=False, key_share=True))
+_LOCK_CLIENT = Statement(
+    sa.select(clients.c.client_id).where(_CLIENT, clients.c.disabled.is_(False)).with_for_update(read=True)
+)
+_LOCK_SESSION = Statement(
+    sa.select(sessions.c.key).where(sessions.c.key == sa.bindparam("of_key")).with_for_update(read=True)
+)
+_LOCK_CONSENT = Statement(sa.select(consents.c.scope).where(_CONSENT).with_for_update(read=True))
 
-def _consent_of(family: Family) -> sa.ColumnElement[bool]:
-    return sa.and_(
-        consents.c.username == family.username,
-        consents.c.client_id == family.client_id,
-        consents.c.resource == family.resource,
-    )
+_FORGET = Statement(consents.delete().where(_CONSENT))
+_REMEMBER = Statement(consents.insert(), "username", "client_id", "resource", "scope", "created_at")
+_INSERT = Statement(
+    codes.insert(), "key", "family_id", "redirect_uri", "redirect_uri_given", "code_challenge", "expires_at"
+)
+_USE = Statement(
+    codes.update()
+    .where(codes.c.key == sa.bindparam("of_key"), codes.c.used_at.is_(None))
+    .values(used_at=sa.bindparam("now"))
+)

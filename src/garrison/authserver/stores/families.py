@@ -5,6 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from garrison.authserver.records import Family
+from garrison.authserver.stores.statements import Statement
 from garrison.authserver.stores.store import Store
 from garrison.authserver.stores.tables import consents, families
 from garrison.oauth import scope
@@ -58,22 +59,29 @@ async def find_family(store: Store, family_id: str) -> Family | None:
     return as_family(row) if row else None
 
 
-def insert_family(family: Family) -> sa.Insert:
-    return families.insert().values(
-        id=family.id,
-        client_id=family.client_id,
-        username=family.username,
-        session=family.session,
-        scope=scope.render(family.scope),
-        resource=family.resource,
-        created_at=family.created_at,
-        expires_at=family.expires_at,
-    )
+def family_values(family: Family) -> dict[str, Any]:
+    """For `INSERT_FAMILY`."""
+    return {
+        "id": family.id,
+        "client_id": family.client_id,
+        "username": family.username,
+        "session": family.session,
+        "scope": scope.render(family.scope),
+        "resource": family.resource,
+        "created_at": family.created_at,
+        "expires_at": family.expires_at,
+    }
 
 
-def lock_living_family(family_id: str) -> sa.Select[Any]:
-    """Selects the family if it is not revoked; PostgreSQL keeps it so until the transaction's end."""
-    return sa.select(families.c.id).where(families.c.id == family_id, families.c.revoked_at.is_(None)).with_for_update()
+INSERT_FAMILY = Statement(
+    families.insert(), "id", "client_id", "username", "session", "scope", "resource", "created_at", "expires_at"
+)
+LOCK_LIVING_FAMILY = Statement(
+    sa.select(families.c.id)
+    .where(families.c.id == sa.bindparam("family_id"), families.c.revoked_at.is_(None))
+    .with_for_update()
+)
+"""Selects the family if it is not revoked; PostgreSQL keeps it so until the transaction's end."""
 
 
 def as_family(row: Any) -> Family:

@@ -14,14 +14,13 @@ from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
+
+from garrison.authserver.stores.statements import SQLITE, Statement
 
 T = TypeVar("T")
 
-_DIALECT = sqlite.dialect(paramstyle="named")
 
-
-class Lookup(Generic[T]):
+class Lookup(Statement, Generic[T]):
     """A query for at most one row, and what is made of the row.
 
     Args:
@@ -31,9 +30,8 @@ class Lookup(Generic[T]):
     """
 
     def __init__(self, query: sa.Select[Any], make: Callable[[Any], T], *, remembered: int = 0) -> None:
-        self.query = query
+        super().__init__(query)
         self.make = make
-        self.sql = str(query.compile(dialect=_DIALECT))
         self._columns = [(name, _reader(column)) for name, column in query.selected_columns.items()]
         self.from_text = lru_cache(remembered)(self._from_text) if remembered else self._from_text
 
@@ -70,7 +68,7 @@ class OwnReader:
 
 
 def _reader(column: sa.ColumnElement[Any]) -> Callable[[Any], Any]:
-    return column.type.dialect_impl(_DIALECT).result_processor(_DIALECT, None) or _as_it_is
+    return column.type.dialect_impl(SQLITE).result_processor(SQLITE, None) or _as_it_is
 
 
 def _as_it_is(value: Any) -> Any:

@@ -1,13 +1,13 @@
 """Verbs on refresh tokens (RFC 9700 §4.14.2: each is used once, and its reuse ends the family)."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
 from garrison.authserver.records import RefreshToken
-from garrison.authserver.stores.families import FAMILY_COLUMNS, as_family, lock_living_family
+from garrison.authserver.stores.families import FAMILY_COLUMNS, LOCK_LIVING_FAMILY, as_family
 from garrison.authserver.stores.lookup import Lookup
+from garrison.authserver.stores.statements import Statement, Transaction
 from garrison.authserver.stores.store import Store
 from garrison.authserver.stores.tables import families, refresh_tokens
 
@@ -29,7 +29,7 @@ async def find_refresh_token(store: Store, key: str) -> RefreshToken | None:
 async def answer_was_lost(store: Store, key: str, since: float) -> bool:
     """Whether the token was used after `since` and its successor was not: whoever asks again may be told it again."""
     async with store.read() as connection:
-        return await connection.scalar(_lost_answer(key, since)) is not None
+        return await connection.scalar(_LOST_ANSWER.query, {"of_key": key, "since": since}) is not None
 
 
 async def rotate_refresh(
@@ -43,37 +43,37 @@ async def rotate_refresh(
         None if the token was used before otherwise, or its family has ended.
     """
 
-    def rotate(connection: sa.Connection) -> str | None:
-        if connection.execute(lock_living_family(token.family.id)).first() is None:
+    def rotate(transaction: Transaction) -> str | None:
+        if transaction.execute(LOCK_LIVING_FAMILY, family_id=token.family.id).fetchone() is None:
             return None
-        mine = refresh_tokens.c.key == token.key
-        used = connection.execute(
-            refresh_tokens.update()
-            .where(mine, refresh_tokens.c.used_at.is_(None))
-            .values(used_at=now, successor_salt=successor.salt, successor_key=successor.key)
-        )
+        used = transaction.execute(_USE, of_key=token.key, now=now, new_salt=successor.salt, new_key=successor.key)
         if used.rowcount != 1:
-            salt: str | None = connection.scalar(_lost_answer(token.key, now - grace))
-            return salt
-        connection.execute(
-            refresh_tokens.insert().values(
-                key=successor.key, family_id=token.family.id, expires_at=successor.expires_at
-            )
+            row = transaction.execute(_LOST_ANSWER, of_key=token.key, since=now - grace).fetchone()
+            return row[0] if row else None
+        transaction.execute(
+            INSERT_REFRESH_TOKEN, key=successor.key, family_id=token.family.id, expires_at=successor.expires_at
         )
         return successor.salt
 
     return await store.transact(rotate)
 
 
-def _lost_answer(key: str, since: float) -> sa.Select[Any]:
-    heir = refresh_tokens.alias("heir")
-    return (
-        sa.select(refresh_tokens.c.successor_salt)
-        .join(heir, heir.c.key == refresh_tokens.c.successor_key)
-        .where(refresh_tokens.c.key == key, refresh_tokens.c.used_at > since, heir.c.used_at.is_(None))
+_HEIR = refresh_tokens.alias("heir")
+_LOST_ANSWER = Statement(
+    sa.select(refresh_tokens.c.successor_salt)
+    .join(_HEIR, _HEIR.c.key == refresh_tokens.c.successor_key)
+    .where(
+        refresh_tokens.c.key == sa.bindparam("of_key"),
+        refresh_tokens.c.used_at > sa.bindparam("since"),
+        _HEIR.c.used_at.is_(None),
     )
-
-
+)
+_USE = Statement(
+    refresh_tokens.update()
+    .where(refresh_tokens.c.key == sa.bindparam("of_key"), refresh_tokens.c.used_at.is_(None))
+    .values(used_at=sa.bindparam("now"), successor_salt=sa.bindparam("new_salt"), successor_key=sa.bindparam("new_key"))
+)
+INSERT_REFRESH_TOKEN = Statement(refresh_tokens.insert(), "key", "family_id", "expires_at")
 _BY_KEY = Lookup(
     sa.select(refresh_tokens.c.key, refresh_tokens.c.expires_at, refresh_tokens.c.used_at, *FAMILY_COLUMNS)
     .join_from(refresh_tokens, families)

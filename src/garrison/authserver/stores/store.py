@@ -5,7 +5,7 @@ A verb is a function that takes a `Store` and does one atomic thing; the modules
 
 import os
 import sqlite3
-from asyncio import Lock, to_thread
+from asyncio import Lock
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import cache
@@ -19,7 +19,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from garrison.authserver.stores import migrations
 from garrison.authserver.stores.lookup import Lookup, OwnReader
+from garrison.authserver.stores.own_writer import PRAGMAS, OwnWriter
+from garrison.authserver.stores.statements import EngineTransaction, Transaction
 from garrison.authserver.stores.tables import clients
+from garrison.authserver.stores.together import Together
 from garrison.base.errors import GarrisonError, UsageError
 from garrison.base.files import PRIVATE_FILE
 
@@ -51,15 +54,14 @@ class Store:
                 f"there is no asynchronous driver {driver}", "For PostgreSQL: pip install garrison[postgres]."
             ) from None
         self._turn = Lock()
-        self._own = OwnReader(self.url.database) if self._sqlite and self.url.database and not self.url.query else None
-        self._in_one_go: sa.Engine | None = None
+        self._own: OwnReader | None = None
+        self._writer: OwnWriter | None = None
+        if self._sqlite and self.url.database and not self.url.query:
+            self._own, self._writer = OwnReader(self.url.database), OwnWriter(self.url.database, LOCK_TIMEOUT)
+            self._together = Together(self._writer.together, self._turn)
         if self._sqlite:
-            self._in_one_go = sa.create_engine(
-                self.url.set(drivername="sqlite"), hide_parameters=True, **_options(self.url)
-            )
-            for engine in (self._engine.sync_engine, self._in_one_go):
-                sa.event.listen(engine, "connect", _prepare_sqlite)
-                sa.event.listen(engine, "begin", _begin_sqlite)
+            sa.event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
+            sa.event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
         else:
             sa.event.listen(self._engine.sync_engine, "connect", _prepare_postgresql)
 
@@ -91,8 +93,9 @@ class Store:
     async def close(self) -> None:
         if self._own:
             self._own.close()
-        if self._in_one_go:
-            self._in_one_go.dispose()
+        if self._writer:
+            async with self._turn:
+                self._writer.close()
         await self._engine.dispose()
 
     async def find(self, lookup: Lookup[T], **values: Any) -> T | None:
@@ -132,21 +135,18 @@ class Store:
                 await stack.enter_async_context(self._turn)
             yield await stack.enter_async_context(self._engine.begin())
 
-    async def transact(self, act: Callable[[sa.Connection], T]) -> T:
+    async def transact(self, act: Callable[[Transaction], T]) -> T:
         """What `act` returns, once its transaction is committed: like `write`, for what is done for most requests.
 
-        On SQLite it goes to a thread as one piece, where `write` goes there and back for each statement.
+        On SQLite it goes to a thread as one piece, where `write` goes there and back for each statement, and together
+        with others that are asked for at the time.
         """
-        if self._in_one_go is None:
+        if self._writer is None:
             async with self.write() as connection:
-                return await connection.run_sync(act)
-        async with _reported(), self._turn:
-            return await to_thread(_transact, self._in_one_go, act)
-
-
-def _transact(engine: sa.Engine, act: Callable[[sa.Connection], T]) -> T:
-    with engine.begin() as connection:
-        return act(connection)
+                return await connection.run_sync(lambda own: act(EngineTransaction(own)))
+        async with _reported():
+            done: T = await self._together.do(act)
+        return done
 
 
 @asynccontextmanager
@@ -166,8 +166,8 @@ def _failures() -> tuple[type[Exception], ...]:
     try:
         asyncpg: Any = import_module("asyncpg")
     except ImportError:
-        return SQLAlchemyError, OSError
-    return SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError
+        return SQLAlchemyError, OSError, sqlite3.Error
+    return SQLAlchemyError, OSError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError
 
 
 @asynccontextmanager
@@ -175,7 +175,7 @@ async def _reported() -> AsyncIterator[None]:
     """Failures of the database as one error, without its text: that may hold addresses and credentials."""
     try:
         yield
-    except IntegrityError:
+    except (IntegrityError, sqlite3.IntegrityError):
         raise
     except _failures() as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
@@ -222,7 +222,7 @@ def _make_private_file(url: sa.URL) -> None:
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # the driver's own transactions off: BEGIN is ours, below
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in PRAGMAS:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
