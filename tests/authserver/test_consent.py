@@ -3,24 +3,18 @@
 from dataclasses import replace
 from html import escape, unescape
 
-import httpx2
 import pytest
 
 from garrison.authserver import admin
 from garrison.authserver.stores.clients import save_client
+from garrison.authserver.stores.granted import take_back
 from garrison.authserver.stores.users import remembered_consent
 from garrison.base.errors import UsageError
-from garrison.base.events import Kind
+from garrison.base.events import Event, Kind
 from tests.authserver.world import CALLBACK, ON_EVERY_ENGINE, RESOURCE, World, query_of
 
 WARNING = "That is a program on this computer."
 REMEMBER = 'name="remember"'
-
-
-async def again(world: World, browser: httpx2.AsyncClient, client: admin.NewClient, **changes: str) -> httpx2.Response:
-    """What a browser that is signed in gets for another authorization request."""
-    response = await browser.get("/authorize", params=world.authorization(client, **changes))
-    return await browser.get(response.headers["location"])
 
 
 async def test_22_consent_shows_client_redirect_host_resource_and_scopes_in_plain_words(world: World) -> None:
@@ -74,13 +68,55 @@ async def test_23_the_user_is_asked_every_time_until_they_say_remember(world: Wo
     client = await world.client()
     async with world.browser() as browser:
         await world.decide(browser, await world.consent_page(browser, client))
-        page = await again(world, browser, client)
+        page = await world.consent_page(browser, client)
         await world.decide(browser, page, remember="yes")
-        assert "code" in query_of(await again(world, browser, client))
-        assert (await again(world, browser, client, scope="customer:read ticket:create")).status_code == 200
-        assert (await again(world, browser, client, prompt="consent")).status_code == 200
-        assert (await again(world, browser, await world.client())).status_code == 200
+        assert "code" in query_of(await world.consent_page(browser, client))
+        assert (await world.consent_page(browser, client, scope="customer:read ticket:create")).status_code == 200
+        assert (await world.consent_page(browser, client, prompt="consent")).status_code == 200
+        assert (await world.consent_page(browser, await world.client())).status_code == 200
     assert [event.detail["remembered"] for event in world.events.of(Kind.CONSENT_GIVEN)] == [False, False, True]
+
+
+async def test_23_what_is_remembered_answers_at_once_and_after_a_sign_in(world: World) -> None:
+    await world.user()
+    client = await world.client()
+    await world.remember(username="alice", client_id=client.client_id, resource=RESOURCE, scope="customer:read")
+    async with world.browser() as browser:
+        response = await browser.get("/authorize", params=world.authorization(client))
+        assert response.headers["location"].startswith("/consent?")
+        assert "code" in query_of(await world.consent_page(browser, client))
+        response = await browser.get("/authorize", params=world.authorization(client))
+    form = world.redemption(client, query_of(response)["code"])
+    assert (await world.token(client, form)).json()["scope"] == "customer:read"
+
+
+async def test_15_whoever_lost_all_scope_gets_no_code_for_nothing(world: World) -> None:
+    await world.user()
+    client = await world.client()
+    async with world.browser() as browser:
+        await world.consent_page(browser, client)
+        await admin.set_user_scope(world.store, "alice", "ticket:create")
+        assert query_of(await world.consent_page(browser, client))["error"] == "access_denied"
+
+
+async def test_what_was_remembered_a_moment_ago_is_asked_for_again_if_it_is_no_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.user()
+    client = await world.client()
+    await world.remember(username="alice", client_id=client.client_id, resource=RESOURCE, scope="customer:read")
+    write = world.events.write
+
+    async def take_back_meanwhile(event: Event) -> None:
+        await write(event)
+        await take_back(world.store, "alice", client.client_id, RESOURCE, now=world.time)
+
+    async with world.browser() as browser:
+        await world.consent_page(browser, client)
+        monkeypatch.setattr(world.events, "write", take_back_meanwhile)
+        page = await world.consent_page(browser, client)
+    assert (page.status_code, page.request.url.path) == (200, "/consent")
+    assert world.events.of(Kind.CONSENT_REFUSED)
 
 
 async def test_23_a_public_client_can_not_be_remembered(world: World) -> None:
@@ -93,7 +129,7 @@ async def test_23_a_public_client_can_not_be_remembered(world: World) -> None:
         await world.decide(browser, page, remember="yes")
         assert not await remembered_consent(world.store, **key)
         await world.remember(**key, scope="customer:read")
-        assert (await again(world, browser, client)).status_code == 200
+        assert (await world.consent_page(browser, client)).status_code == 200
 
 
 @pytest.mark.parametrize("decision", ["refuse", "", "Approve"])

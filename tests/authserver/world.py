@@ -204,9 +204,13 @@ class World:
     async def consent_page(
         self, browser: httpx2.AsyncClient, client: admin.NewClient, **changes: str | None
     ) -> httpx2.Response:
-        """From the authorization request to the consent page, signing in on the way if need be."""
+        """From the authorization request to the consent page, signing in on the way if need be; or back to the client,
+        if nothing is asked.
+        """
         response = await browser.get("/authorize", params=self.authorization(client, **changes))
         assert response.status_code == 303, response.text
+        if not response.headers["location"].startswith("/"):
+            return response
         response = await browser.get(response.headers["location"])
         if response.status_code == 303 and response.headers["location"].startswith("/login"):
             response = await self.sign_in(browser, response.headers["location"])

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from starlette.responses import Response
 
-from garrison.authserver import client_documents, forms, granting
+from garrison.authserver import client_documents, consent, forms, granting
 from garrison.authserver.authorization_response import AuthorizationRequest, failure, to_page
 from garrison.authserver.context import Exchange
 from garrison.authserver.records import Client
@@ -52,7 +52,9 @@ async def endpoint(exchange: Exchange) -> Response:
     except OAuthError as error:
         await exchange.note(Kind.TOKEN_REFUSED, client_id=client.client_id, reason=error.description, error=error.error)
         return _refused(exchange, draft, error)
-    return to_page(exchange, "/consent", request=_request(draft).sealed(exchange))
+    request = _request(draft)
+    answer = await consent.answered_before(exchange, request, client)
+    return answer or to_page(exchange, "/consent", request=request.sealed(exchange))
 
 
 def _no_repeated_parameter(draft: Draft) -> None:

@@ -22,7 +22,10 @@ APPROVE = "approve"
 
 @dataclass(frozen=True)
 class Question:
-    """What the user is asked: whether `client` may have `scopes`, all that it asked for and the user has."""
+    """What the user is asked: whether `client` may have `scopes`, all that it asked for and the user has.
+
+    `sealed` is the request as it came through the browser; empty if it comes from the client just now.
+    """
 
     sealed: str
     request: AuthorizationRequest
@@ -43,7 +46,7 @@ async def endpoint(exchange: Exchange) -> Response:
         return to_page(exchange, "/login", request=sealed)
     if request.error:
         return failure(exchange, request, request.error)
-    question = await _question(exchange, sealed, request, session)
+    question = _question(sealed, exchange, request, await client_of(exchange, request), session)
     if not question.scopes:
         return await _refuse(exchange, question, "this user has nothing of the scope that was asked for")
     return await (_decide(exchange, question, form) if posted else _ask(exchange, question))
@@ -58,12 +61,25 @@ async def agreed_before(exchange: Exchange, sealed: str, session: Session, agree
     request = authorization_response.unseal(exchange, sealed)
     if request.error:
         return failure(exchange, request, request.error)
-    question = await _question(exchange, sealed, request, session)
+    question = _question(sealed, exchange, request, await client_of(exchange, request), session)
     if not question.scopes:
         return await _refuse(exchange, question, "this user has nothing of the scope that was asked for")
     if question.scopes <= agreed:
         return await _approve(exchange, question, remembered=False)
     return to_page(exchange, "/consent", request=sealed)
+
+
+async def answered_before(exchange: Exchange, request: AuthorizationRequest, client: Client) -> Response | None:
+    """The code at once, if whoever is signed in has let `client`, just looked up, have all of this for good; else None,
+    and the way leads over our pages.
+    """
+    session = await cookies.session(exchange)
+    if session is None:
+        return None
+    question = _question("", exchange, request, client, session)
+    if not question.scopes or not await _is_remembered(exchange, question):
+        return None
+    return await _approve(exchange, question, remembered=True)
 
 
 async def client_of(exchange: Exchange, request: AuthorizationRequest) -> Client:
@@ -86,24 +102,30 @@ def facts(exchange: Exchange, request: AuthorizationRequest, client: Client, sco
     }
 
 
-async def _question(exchange: Exchange, sealed: str, request: AuthorizationRequest, session: Session) -> Question:
-    """The user may have lost rights too."""
-    client = await client_of(exchange, request)
+def _question(
+    sealed: str, exchange: Exchange, request: AuthorizationRequest, client: Client, session: Session
+) -> Question:
+    """The user may have lost rights since the request."""
     possible = granting.ceiling(exchange.settings, client, request.resource, session.user)
     return Question(sealed, request, client, session, possible & request.scopes)
 
 
 async def _ask(exchange: Exchange, question: Question) -> Response:
-    if _can_be_remembered(question) and not question.request.ask:
-        remembered = await remembered_consent(
-            exchange.store,
-            username=question.session.user.username,
-            client_id=question.client.client_id,
-            resource=question.request.resource,
-        )
-        if question.scopes <= remembered:
-            return await _approve(exchange, question, remembered=True)
+    if await _is_remembered(exchange, question):
+        return await _approve(exchange, question, remembered=True)
     return _page(exchange, question)
+
+
+async def _is_remembered(exchange: Exchange, question: Question) -> bool:
+    if not _can_be_remembered(question) or question.request.ask:
+        return False
+    remembered = await remembered_consent(
+        exchange.store,
+        username=question.session.user.username,
+        client_id=question.client.client_id,
+        resource=question.request.resource,
+    )
+    return question.scopes <= remembered
 
 
 def _can_be_remembered(question: Question) -> bool:
@@ -158,7 +180,7 @@ async def _approve(exchange: Exchange, question: Question, *, remembered: bool, 
             reason=reason,
             family=code.family.id,
         )
-        return to_page(exchange, "/consent", request=question.sealed)
+        return to_page(exchange, "/consent", request=question.sealed or question.request.sealed(exchange))
     return success(exchange, question.request, value)
 
 
