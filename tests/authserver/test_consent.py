@@ -93,8 +93,9 @@ async def test_23_what_is_remembered_answers_at_once_and_after_a_sign_in(world: 
 async def test_15_whoever_lost_all_scope_gets_no_code_for_nothing(world: World) -> None:
     await world.user()
     client = await world.client()
+    await world.remember(username="alice", client_id=client.client_id, resource=RESOURCE, scope="customer:read")
     async with world.browser() as browser:
-        await world.consent_page(browser, client)
+        assert "code" in query_of(await world.consent_page(browser, client))
         await admin.set_user_scope(world.store, "alice", "ticket:create")
         assert query_of(await world.consent_page(browser, client))["error"] == "access_denied"
 
