@@ -73,8 +73,9 @@ class Exchange:
             target=f"{self.request.method} {self.request.scope['path']}",
             reason=reason,
             detail=detail,
+            time=self.server.clock(),
         )
-        await emit(self.server.events, event, self.server.clock)
+        await emit(self.server.events, event)
 
     async def note(
         self, kind: Kind, *, subject: str = "", client_id: str = "", reason: str = "", **detail: Scalar

@@ -4,11 +4,12 @@ import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_to_bytes
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
 
+from garrison.base.begun import Begun
 from garrison.oauth.errors import InvalidRequest
 
 FORM = "application/x-www-form-urlencoded"
@@ -51,7 +52,8 @@ class Parameters(dict[str, str]):
     def __init__(self, pairs: list[tuple[str, str]]) -> None:
         super().__init__(pair for pair in pairs if pair[1])
         names = [name for name, _ in pairs]
-        self.repeated = frozenset(name for name in names if names.count(name) > 1)  # at most MAX_PARAMETERS
+        unique = len(set(names)) == len(names)
+        self.repeated = frozenset(() if unique else (name for name in names if names.count(name) > 1))
 
     def check_unrepeated(self) -> None:
         """Raises `InvalidRequest` if a parameter came twice: two readers could each take another one for the truth."""
@@ -74,7 +76,8 @@ def parse(encoded: bytes) -> Parameters:
 
 
 def _decoded(text: str) -> str:
-    return unquote_plus(text, errors="strict") if "%" in text or "+" in text else text
+    """Of ASCII; `unquote_plus` would look for what is none, at three times the price."""
+    return unquote_to_bytes(text.replace("+", " ")).decode() if "%" in text or "+" in text else text
 
 
 async def read_form(request: Request, max_bytes: int) -> Parameters:
@@ -105,9 +108,12 @@ async def read_json(request: Request, max_bytes: int) -> Any:
 async def _read(request: Request, media_type: str, max_bytes: int) -> bytes:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != media_type:
         raise InvalidRequest(f"the body must be {media_type}")
+    reading = Begun(_bounded(request.receive, max_bytes))
+    if reading.done:
+        return reading.result
     try:
-        async with asyncio.timeout(FORM_SECONDS):  # half the price of anyio's
-            return await _bounded(request.receive, max_bytes)
+        async with asyncio.timeout(FORM_SECONDS):
+            return await reading
     except TimeoutError as error:
         raise FormTooSlow(f"the body took longer than {FORM_SECONDS} seconds") from error
 

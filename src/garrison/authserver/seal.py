@@ -11,6 +11,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from typing import Any
 
+from garrison.base.ids import random_id
 from garrison.oauth.errors import InvalidRequest
 
 _STALE = "This page is out of date. Go back to the application and start again."
@@ -23,7 +24,7 @@ def new_secret() -> str:
 
 def new_id() -> str:
     """128 random bits in 32 hexadecimal digits: names that are unique, and no secret."""
-    return secrets.token_hex(16)
+    return random_id()
 
 
 def hashed(secret: str) -> str:

@@ -4,15 +4,16 @@ An event says who did what, how it was decided and why. It is written before the
 the event is durable, and when it raises `EventStoreError` the act must be refused.
 """
 
-import os
 import unicodedata
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Protocol
 
 import msgspec
+from msgspec import structs
 
 from garrison.base.clock import Clock, system_clock
+from garrison.base.ids import random_id
 
 Scalar = str | int | float | bool | None
 MAX_TEXT = 512
@@ -75,22 +76,6 @@ SEVERITIES: Mapping[Kind, Severity] = {
 """Kinds that are not here are `info`."""
 
 
-_ID_BYTES, _DRAWN_AT_ONCE = 16, 64
-_drawn: list[str] = []
-"""Random ids that nobody has yet: the system is asked for many at once, as asking costs more than an id."""
-os.register_at_fork(after_in_child=_drawn.clear)  # else it would give out its parent's
-
-
-def _random_id() -> str:
-    try:
-        return _drawn.pop()
-    except IndexError:
-        digits = os.urandom(_ID_BYTES * _DRAWN_AT_ONCE).hex()
-        first, *others = (digits[at : at + 2 * _ID_BYTES] for at in range(0, len(digits), 2 * _ID_BYTES))
-        _drawn.extend(others)
-        return first
-
-
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened.
 
@@ -115,7 +100,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     detail: Mapping[str, Scalar] = msgspec.field(default_factory=dict)
     time: float = 0.0
-    id: str = msgspec.field(default_factory=_random_id)
+    id: str = msgspec.field(default_factory=random_id)
 
     @property
     def severity(self) -> Severity:
@@ -144,7 +129,7 @@ def one_line(text: str) -> str:
 
 
 def new_correlation_id() -> str:
-    return _random_id()
+    return random_id()
 
 
 async def emit(sink: EventSink, event: Event, clock: Clock = system_clock) -> None:
@@ -165,19 +150,23 @@ def emit_soon(sink: EventSink, event: Event, clock: Clock = system_clock) -> Non
     sink.write_soon(_clean(event, clock))
 
 
-_NO_TEXTS = frozenset({int, float, bool, type(None)})
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def _clean(event: Event, clock: Clock) -> Event:
-    return event if event.time and _is_clean(event) else _cleaned(event, clock)
+    if not _is_clean(event):
+        return _cleaned(event, clock)
+    return event if event.time else structs.replace(event, time=clock())
 
 
 def _is_clean(event: Event) -> bool:
     """Whether nothing in `event` needs cleaning, as is usual; one look at all of its texts is enough to say so."""
-    texts = f"{event.correlation_id}{event.subject}{event.client_id}{event.address}{event.target}{event.reason}"
-    if len(texts) > MAX_TEXT or not (texts.isascii() and texts.isprintable()):
+    detail = event.detail.values()
+    if not _SCALARS.issuperset(map(type, detail)):
         return False
-    return all(map(str.isidentifier, event.detail)) and _NO_TEXTS.issuperset(map(type, event.detail.values()))
+    texts = (event.correlation_id, event.subject, event.client_id, event.address, event.target, event.reason)
+    text = "".join((*texts, *event.detail, *(value for value in detail if type(value) is str)))
+    return len(text) <= MAX_TEXT and text.isascii() and text.isprintable()
 
 
 def _cleaned(event: Event, clock: Clock) -> Event:

@@ -22,8 +22,8 @@ from mcp_types import PROTOCOL_VERSION_META_KEY
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.types import Receive
 
+from garrison.base.begun import Begun
 from garrison.content.json_text import JsonError, parse_json
-from garrison.guard.begun import Begun
 from garrison.guard.refusal import BodyTimeout, HeaderMismatch, ParseFailed, Refusal, TooLarge
 from garrison.guard.types import Message, Request, Shape
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from garrison.guard.begun import Begun
+from garrison.base.begun import Begun
 
 
 async def test_what_does_not_wait_is_done_at_once() -> None:
