@@ -6,18 +6,61 @@ what TLS and the Host header go by: a second answer of the name service changes 
 
 import asyncio
 import socket
-from collections.abc import Iterable, Mapping
+import ssl
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import anyio
 import httpcore2
 
 from garrison.base.addresses import is_public
-from garrison.base.errors import FetchError, UsageError
+from garrison.base.errors import FetchError
 
 RESOLVERS = 16
 """Look-ups of names at once. A name server that is silent holds its thread even when nobody waits any more."""
+
+
+class Network:
+    """httpcore's connections on that backend; `Fetcher` describes the arguments.
+
+    Attributes:
+        errors: what a request may raise, besides `FetchError`, `OSError` and a time limit.
+    """
+
+    errors = (
+        httpcore2.NetworkError,
+        httpcore2.ProtocolError,
+        httpcore2.TimeoutException,
+        httpcore2.UnsupportedProtocol,
+        httpcore2.ConnectionNotAvailable,
+    )
+
+    def __init__(
+        self,
+        ssl_context: ssl.SSLContext,
+        *,
+        private_addresses: bool,
+        connections: int,
+        connect_to: Mapping[tuple[str, int], tuple[str, int]],
+    ) -> None:
+        self._backend = CheckedBackend(private_addresses=private_addresses, connect_to=connect_to)
+        self._pool = httpcore2.AsyncConnectionPool(
+            ssl_context=ssl_context,
+            max_connections=connections,
+            max_keepalive_connections=0,  # fetches are rare, and an idle connection keeps the other side from stopping
+            network_backend=self._backend,
+        )
+
+    def stream(
+        self, method: str, url: str, headers: Sequence[tuple[str, str]], content: bytes | None
+    ) -> AbstractAsyncContextManager[httpcore2.Response]:
+        return self._pool.stream(method, url, headers=list(headers), content=content)
+
+    async def aclose(self) -> None:
+        await self._pool.aclose()
+        self._backend.close()
 
 
 class CheckedBackend(httpcore2.AnyIOBackend):
@@ -26,9 +69,9 @@ class CheckedBackend(httpcore2.AnyIOBackend):
     Names are looked up in threads of its own: silent name servers that somebody chose hold up nobody else's look-ups.
     """
 
-    def __init__(self, *, private_addresses: bool, connect_to: Mapping[str, str]) -> None:
+    def __init__(self, *, private_addresses: bool, connect_to: Mapping[tuple[str, int], tuple[str, int]]) -> None:
         self._private_addresses = private_addresses
-        self._connect_to = {_host_port(public): _host_port(actual) for public, actual in connect_to.items()}
+        self._connect_to = connect_to
         self._resolvers = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="garrison-resolver")
 
     def close(self) -> None:
@@ -82,10 +125,3 @@ def _closing(stream: httpcore2.AsyncNetworkStream) -> httpcore2.AsyncNetworkStre
 
     stream.start_tls = start  # type: ignore[method-assign]  # a subclass would have to name httpcore's private one
     return stream
-
-
-def _host_port(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal():
-        raise UsageError(f"connect_to: {text!r} is not host:port")
-    return host.strip("[]").lower(), int(port)

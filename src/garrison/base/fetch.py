@@ -13,15 +13,16 @@ import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import SplitResult, urlencode, urlsplit
 
 import anyio
-import httpcore2
 
 from garrison.base.addresses import is_loopback_host
-from garrison.base.connect import CheckedBackend
-from garrison.base.errors import FetchError
+from garrison.base.errors import FetchError, UsageError
+
+if TYPE_CHECKING:
+    from garrison.base.connect import Network
 
 MAX_BYTES = 65_536
 _NETLOC = re.compile(
@@ -76,13 +77,11 @@ class Fetcher:
     ) -> None:
         self._timeout = timeout
         self._room = math.inf if at_once is None else at_once
-        self._backend = CheckedBackend(private_addresses=private_addresses, connect_to=connect_to or {})
-        self._pool = httpcore2.AsyncConnectionPool(
-            ssl_context=ssl_context or ssl.create_default_context(),
-            max_connections=at_once or _MANY,
-            max_keepalive_connections=0,  # fetches are rare, and an idle connection keeps the other side from stopping
-            network_backend=self._backend,
-        )
+        self._ssl_context = ssl_context
+        self._private_addresses = private_addresses
+        self._connections = at_once or _MANY
+        self._connect_to = {_host_port(public): _host_port(actual) for public, actual in (connect_to or {}).items()}
+        self._network: Network | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -93,8 +92,8 @@ class Fetcher:
         await self.aclose()
 
     async def aclose(self) -> None:
-        await self._pool.aclose()
-        self._backend.close()
+        if self._network is not None:
+            await self._network.aclose()
 
     async def get(self, url: str, *, max_bytes: int = MAX_BYTES) -> Fetched:
         """GET `url`. Raises `FetchError`; any status is an answer."""
@@ -139,25 +138,30 @@ class Fetcher:
         self._room -= 1
         try:
             with anyio.fail_after(self._timeout):
-                async with self._pool.stream(method, target, headers=list(sent.items()), content=content) as answer:
+                async with self._opened().stream(method, target, list(sent.items()), content) as answer:
                     body = await _bounded(answer.aiter_stream(), max_bytes)
                     return Fetched(answer.status, _lowered(answer.headers), body)
         except FetchError as error:
             raise FetchError(f"{_named(parts)} {error.message}", error.hint) from error
-        except (*_NETWORK_ERRORS, TimeoutError, OSError) as error:
+        except (*self._opened().errors, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__
             raise FetchError(f"{_named(parts)} did not answer: {reason}", _hint(reason)) from error
         finally:
             self._room += 1
 
+    def _opened(self) -> "Network":
+        """Made for the first request: most servers fetch nothing, and httpcore2 and the authorities take 150 ms."""
+        if self._network is None:
+            from garrison.base.connect import Network  # noqa: PLC0415
 
-_NETWORK_ERRORS = (
-    httpcore2.NetworkError,
-    httpcore2.ProtocolError,
-    httpcore2.TimeoutException,
-    httpcore2.UnsupportedProtocol,
-    httpcore2.ConnectionNotAvailable,
-)
+            context = self._ssl_context or ssl.create_default_context()
+            self._network = Network(
+                context,
+                private_addresses=self._private_addresses,
+                connections=self._connections,
+                connect_to=self._connect_to,
+            )
+        return self._network
 
 
 def check_url(url: str) -> SplitResult:
@@ -214,3 +218,10 @@ def _hint(reason: str) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in reason:
         return "Its certificate is not trusted: name the authority with --home, TLS_CA_CERT_PATH or SSL_CERT_FILE."
     return "Is the server running, and the address right?"
+
+
+def _host_port(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal():
+        raise UsageError(f"connect_to: {text!r} is not host:port")
+    return host.strip("[]").lower(), int(port)
