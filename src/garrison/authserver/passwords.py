@@ -1,11 +1,14 @@
 """Passwords: Argon2id (RFC 9106), off the event loop, as slow for strangers as for users."""
 
+import secrets
 import unicodedata
+from base64 import b64encode
 
 import anyio
 import anyio.to_thread
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import ARGON2_VERSION
 
 from garrison.authserver.settings import PasswordCost
 
@@ -24,7 +27,7 @@ class Passwords:
     def __init__(self, cost: PasswordCost) -> None:
         self._hasher = _hasher(cost)
         self._turns = anyio.CapacityLimiter(AT_ONCE)
-        self._nobody = self._hasher.hash("the password of no user")
+        self._nobody = _of_no_password(self._hasher)
 
     async def verify(self, password: str, password_hash: str | None) -> bool:
         """Whether `password` is the one of `password_hash`; for who has none here it takes as long and is False."""
@@ -42,6 +45,19 @@ class Passwords:
 
 def _hasher(cost: PasswordCost) -> PasswordHasher:
     return PasswordHasher(time_cost=cost.time, memory_cost=cost.memory_kib, parallelism=cost.parallelism)
+
+
+def _of_no_password(hasher: PasswordHasher) -> str:
+    """A hash that is as slow to compare with as any, and was made of nothing: making one takes longer than most of what
+    a server does to start.
+    """
+    salt, digest = (_unpadded(secrets.token_bytes(size)) for size in (hasher.salt_len, hasher.hash_len))
+    costs = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+    return f"$argon2id$v={ARGON2_VERSION}${costs}${salt}${digest}"
+
+
+def _unpadded(data: bytes) -> str:
+    return b64encode(data).rstrip(b"=").decode("ascii")
 
 
 def _normal(password: str) -> str:
