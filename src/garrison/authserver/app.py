@@ -176,7 +176,8 @@ def _addresses(trusted_proxies: Sequence[str]) -> Callable[[Request], str]:
     peers = Peers(trusted_proxies)
 
     def address(request: Request) -> str:
-        peer = request.client.host if request.client else ""
+        client = request.scope.get("client")
+        peer = client[0] if client else ""
         if not trusted_proxies:
             return peers.address(peer)
         headers = request.headers

@@ -69,7 +69,7 @@ async def _nothing_there(scope: Scope, receive: Receive, send: Send) -> None:
 
 def _with_headers(response: Response, headers: tuple[tuple[bytes, bytes], ...]) -> Response:
     said = {name for name, _ in response.raw_headers}
-    response.raw_headers.extend(header for header in headers if header[0] not in said)
+    response.raw_headers += [header for header in headers if header[0] not in said]
     return response
 
 

@@ -50,7 +50,7 @@ class Parameters(dict[str, str]):
     """The parameters by name, of a repeated one the last; `repeated` names those that came more than once."""
 
     def __init__(self, pairs: list[tuple[str, str]]) -> None:
-        super().__init__(pair for pair in pairs if pair[1])
+        super().__init__([pair for pair in pairs if pair[1]])
         names = [name for name, _ in pairs]
         unique = len(set(names)) == len(names)
         self.repeated = frozenset(() if unique else (name for name in names if names.count(name) > 1))
@@ -70,7 +70,7 @@ def parse(encoded: bytes) -> Parameters:
         raise InvalidRequest("the parameters are not form-encoded UTF-8") from error
     if len(fields) > MAX_PARAMETERS:
         raise InvalidRequest(f"there are more than {MAX_PARAMETERS} parameters")
-    if any("\0" in text for pair in pairs for text in pair):
+    if b"%00" in encoded or b"\0" in encoded:
         raise InvalidRequest("a parameter has a character that no database can hold (NUL)")
     return Parameters(pairs)
 
