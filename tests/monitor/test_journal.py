@@ -313,3 +313,24 @@ async def test_a_store_without_journals_is_brought_up(path: Path) -> None:
     async with EventStore(path) as store:
         await store.write(event("new"))
         assert targets(await store.recent()) == ["old", "new"]
+
+
+async def test_what_a_killed_process_left_is_moved_without_being_asked_for(path: Path) -> None:
+    left = Journal(path)
+    left.append(to_line(event("left")))
+    left.close()
+    async with EventStore(path), asyncio.timeout(60):
+        while left.path.exists():
+            await asyncio.sleep(0.001)
+    assert stored(path) == ["left"]
+
+
+def test_a_journal_of_another_user_is_left_alone(
+    path: Path, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(path)
+    journal.append(to_line(event("forged")))
+    journal.close()
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    collector.collect_all()
+    assert stored(path) == []
