@@ -71,6 +71,7 @@ def test_the_demo_passes_every_step_and_leaves_nothing_behind(tmp_path: Path) ->
     assert [step["step"] for step in report["steps"] if not step["passed"]] == [], report
     assert (done.returncode, report["passed"], len(report["steps"])) == (0, True, len(STEPS) + 1)
     assert list(tmp_path.glob("garrison-demo-*")) == []
+    assert "Error" not in done.stderr
 
 
 def test_up_says_ready_when_both_servers_answer_and_ends_on_ctrl_c(tmp_path: Path) -> None:
