@@ -29,6 +29,7 @@ MAX_BODY = 16 * 1024 * 1024
 """Bytes of one JSON answer, or of one event of an event stream, which the SDK counts."""
 _TIMEOUT = httpx2.Timeout(15.0, read=300.0)
 _SESSION = "mcp-session-id"
+_LISTENING_WITHIN = 5.0
 _GATEWAY_ERRORS = frozenset({502, 503, 504})
 _NEVER_LEFT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 _PROBES = {
@@ -78,7 +79,8 @@ class Failures:
 class SessionHttpClient(httpx2.AsyncClient):
     """An httpx2 client whose requests don't raise: failures come back as JSON-RPC errors, by way of `failures`.
 
-    `ended` is set when the stream of what the server says unasked can't be had (any more).
+    `ended` is set when the stream of what the server says unasked can't be had (any more); `listening` when it is open,
+    or won't be.
     """
 
     def __init__(self, auth: SessionAuth, context: ssl.SSLContext) -> None:
@@ -92,12 +94,15 @@ class SessionHttpClient(httpx2.AsyncClient):
         )
         self.failures = Failures()
         self.ended = anyio.Event()
+        self.listening = anyio.Event()
+        self._has_session = False
 
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
         try:
             if request.method == "GET":  # the stream of what the server says unasked: it may be silent for hours
                 request.extensions["timeout"] = {**request.extensions.get("timeout", {}), "read": None}
             response = await super().send(request, **options)
+            self._has_session |= _SESSION in response.headers
             if refused := _lost(request, response):
                 await response.aclose()
                 raise refused
@@ -111,7 +116,20 @@ class SessionHttpClient(httpx2.AsyncClient):
             if request.method == "GET":
                 self.ended.set()
             return self._failed(request, unreachable(str(request.url), error))
+        finally:
+            if request.method == "GET":
+                self.listening.set()
         return response
+
+    async def until_listening(self) -> None:
+        """Wait until the stream of what the server says unasked is open: what it says before that is lost.
+
+        MCP up to 2025-11-25 has that stream, in sessions. Some servers begin to answer only when they have something to
+        say: they are not waited for.
+        """
+        if self._has_session:
+            with anyio.move_on_after(_LISTENING_WITHIN):
+                await self.listening.wait()
 
     async def knock(self, url: str, *, legacy: bool = False) -> httpx2.Headers | None:
         """The headers of the 401 that `url` answers to a request without a token; None if it wants none.

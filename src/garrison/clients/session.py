@@ -224,6 +224,8 @@ async def connect(
         mcp = McpClient(transport, mode=mode, read_timeout_seconds=CALL_TIMEOUT, **options)
         session = Session(mcp, http, source)
         await session.translate(stack.enter_async_context(mcp))
+        if elicitation or mcp_options:  # there is somebody to ask, or to tell
+            await http.until_listening()
         try:
             yield session
         except Exception as error:  # noqa: BLE001 - raised below, where the SDK's task groups don't wrap it in a group
