@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from email.utils import formatdate
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from garrison.base.errors import UsageError
 from garrison.clients.errors import AuthorizationFailed, CallRefused, RateLimited, ScopeRefused, ServerUnreachable
 from garrison.clients.retry_after import Timing
-from garrison.clients.session import connect
+from garrison.clients.session import _leaving, connect
 from garrison.oauth import access_token
 from tests.clients.world import ALL, KEY, Seen, World, serving
 
@@ -389,6 +390,26 @@ async def test_a_server_that_is_not_there_is_a_clear_error(world: World) -> None
         async with connect(f"{url}/mcp", **world.client):
             pass
     assert gone.value.hint
+
+
+@pytest.mark.parametrize("errors", [[TimeoutError()], [], [TimeoutError(), anyio.ClosedResourceError()]])
+async def test_an_answer_that_comes_too_late_hides_no_error(world: World, errors: list[Exception]) -> None:
+    """The SDK raises it beside, or instead of, what had happened before."""
+
+    async def fail() -> None:
+        raise ExceptionGroup("", [ExceptionGroup("", [anyio.BrokenResourceError()]), *errors])
+
+    world.gate.open = True
+    async with connect(world.url) as session:
+        with pytest.raises(ServerUnreachable, match="in time" if errors else "ended"):
+            await session.translate(fail())
+
+
+async def test_an_answer_that_comes_when_the_session_is_left_is_no_error() -> None:
+    for errors, kind in (([anyio.BrokenResourceError()], None), ([ValueError()], ExceptionGroup)):
+        with pytest.raises(kind) if kind else nullcontext():
+            async with _leaving():
+                raise ExceptionGroup("", errors)
 
 
 async def test_a_failed_tool_is_a_result(world: World) -> None:

@@ -7,12 +7,13 @@ MCP itself is the SDK's `Client`; TLS certificates are always verified, tokens t
 """
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import anyio
 from mcp import Client as McpClient
 from mcp import MCPError
 from mcp.client.session import ElicitationFnT
@@ -36,7 +37,9 @@ from garrison.tls.context import client_context
 
 _T = TypeVar("_T")
 _PAGES = 50
-CALL_TIMEOUT = 300.0
+_GRACE = 1.0
+"""Seconds that the SDK waits longer than http.py does, which can say more about it."""
+_LATE = anyio.BrokenResourceError | anyio.ClosedResourceError
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,8 @@ class Session:
     def _explained(self, error: Exception) -> GarrisonError | None:
         if isinstance(error, MCPError):
             return self._failures.take(error.data) or CallRefused(error.code, error.message, error.data)
+        if isinstance(error, _LATE):
+            return ServerUnreachable("the session ended before the answer came")
         if isinstance(error, TimeoutError):
             return ServerUnreachable("the server did not answer in time")
         if isinstance(
@@ -208,12 +213,17 @@ async def connect(
     timing = timing or Timing()
     context = ssl_context or client_context(Path(ca_file) if ca_file else None)
     failure: Exception | None = None
-    async with AsyncExitStack() as stack:
+    async with _leaving(), AsyncExitStack() as stack:
         fetcher = await stack.enter_async_context(
-            Fetcher(context, private_addresses=private_addresses or is_local(url))
+            Fetcher(
+                context,
+                private_addresses=private_addresses or is_local(url),
+                timeout=timing.patience.document,
+            )
         )
         source = token_source(wanted, fetcher, timing)
-        http = await stack.enter_async_context(SessionHttpClient(SessionAuth(url, source, timing), context))
+        auth, patience = SessionAuth(url, source, timing), timing.patience
+        http = await stack.enter_async_context(SessionHttpClient(auth, context, patience.answer))
         if source:
             # Before the MCP client starts: it waits ten seconds for its first answer, and a person logs in more slowly.
             unauthorized = await http.knock(url, legacy=mode == "legacy")
@@ -221,7 +231,7 @@ async def connect(
                 await source.replace(None, challenge.bearer(unauthorized.get_list("www-authenticate")))
         options = {"client_info": CLIENT_INFO, "elicitation_callback": elicitation, **(mcp_options or {})}
         transport = streamable_http_client(url, http_client=http, max_sse_event_size=MAX_BODY)
-        mcp = McpClient(transport, mode=mode, read_timeout_seconds=CALL_TIMEOUT, **options)
+        mcp = McpClient(transport, mode=mode, read_timeout_seconds=patience.answer + _GRACE, **options)
         session = Session(mcp, http, source)
         await session.translate(stack.enter_async_context(mcp))
         if elicitation or mcp_options:  # there is somebody to ask, or to tell
@@ -234,8 +244,26 @@ async def connect(
         raise failure
 
 
+@asynccontextmanager
+async def _leaving() -> AsyncIterator[None]:
+    """An answer that comes while the session is left behind is nobody's any more; the SDK calls that an error."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(_leaf(error), _LATE):
+            raise
+
+
 def _leaf(error: Exception) -> Exception:
-    """The one exception in `error`: the SDK's task groups wrap what is raised while it connects."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
+    """The one exception in `error`, late answers aside: the SDK's task groups wrap what is raised in them."""
+    leaves = list(_leaves(error))
+    told = [leaf for leaf in leaves if not isinstance(leaf, _LATE)] or leaves[:1]
+    return told[0] if len(told) == 1 else error
+
+
+def _leaves(error: Exception) -> Iterator[Exception]:
+    if isinstance(error, ExceptionGroup):
+        for part in error.exceptions:
+            yield from _leaves(part)
+    else:
+        yield error
