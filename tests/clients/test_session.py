@@ -169,6 +169,23 @@ async def test_a_scope_that_is_not_granted_is_named_and_the_session_goes_on(worl
         assert not (await session.call(*ASK)).is_error
 
 
+async def test_a_scope_that_is_known_to_be_missing_is_asked_for_before_the_call(world: World) -> None:
+    """And where it isn't granted, the call is not made; but the server is asked again the next time."""
+    world.issuer.grants = frozenset({"customer:read"})
+    async with connect(world.url, scope="customer:read", **world.client) as session:
+        made: list[int] = []
+        for _ in range(3):
+            with pytest.raises(ScopeRefused, match="account:calculate"):
+                await session.call(*VALUE)
+            made.append(len([seen for seen in world.gate.seen if seen.tool]))
+            assert not (await session.call(*ASK)).is_error
+        assert made == [1, 2, 4]  # the second one was not sent
+        world.issuer.grants = ALL
+        assert not (await session.call(*VALUE)).is_error
+    tools = [seen.tool for seen in world.gate.seen if seen.tool]
+    assert tools[-2:] == ["get_customer_info", "calculate_account_value"]  # no refusal in between
+
+
 async def test_a_refused_step_up_of_one_call_is_no_failure_of_another(world: World, clock: Clock) -> None:
     world.issuer.grants = frozenset({"customer:read"})
     world.issuer.clock = world.gate.clock = clock
