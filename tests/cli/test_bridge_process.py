@@ -154,9 +154,12 @@ async def test_a_login_on_the_command_line_serves_the_bridge_too(world: World, t
     env = environment(tmp_path, BROWSER=f"{browser} %s")
     home = ["--home", str(tmp_path / "h")]
     login = ["-m", "garrison.cli.main", "login", world.url, "--client-id", "desktop", *home]
+    for_a_shell = f"$(touch${{IFS}}{tmp_path}/a);touch${{IFS}}{tmp_path}/b;`touch${{IFS}}{tmp_path}/c`"  # CVE-2025-6514
+    world.issuer.metadata["authorization_endpoint"] = f"{world.issuer.issuer}/authorize?for={for_a_shell}"
     with anyio.fail_after(60):
         await anyio.run_process([sys.executable, *login], env=env)
-    assert len(world.issuer.authorize_queries) == 1
+    assert [query["for"] for query in world.issuer.authorize_queries] == [for_a_shell]
+    assert not {"a", "b", "c"} & {path.name for path in tmp_path.iterdir()}
     bridge = ["-m", "garrison.cli.main", "bridge", world.url, *home]
     program = StdioServerParameters(command=sys.executable, args=bridge, env=environment(tmp_path))
     with anyio.fail_after(60):

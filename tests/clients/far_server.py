@@ -198,12 +198,20 @@ def _text(text: str) -> types.CallToolResult:
 
 @asynccontextmanager
 async def near_bridge(
-    url: str, remote: str, *, pauses: tuple[float, ...] = (0.0, 0.0), clocks: Clocks | None = None
+    url: str,
+    remote: str,
+    *,
+    pauses: tuple[float, ...] = (0.0, 0.0),
+    clocks: Clocks | None = None,
+    connecting: dict[str, Any] | None = None,
 ) -> AsyncIterator[tuple[Relay, Any]]:
-    """A bridge to `url`, which it speaks to in era `remote`, and the two streams of its local client, in memory."""
+    """A bridge to `url`, which it speaks to in era `remote`, and the two streams of its local client, in memory.
+
+    `connecting` are more arguments for `connect`.
+    """
 
     def opened(mcp_options: Any) -> AbstractAsyncContextManager[Any]:
-        return connect(url, mode=remote, mcp_options=mcp_options)
+        return connect(url, mode=remote, mcp_options=mcp_options, **(connecting or {}))
 
     async with create_client_server_memory_streams() as (near, far), anyio.create_task_group() as tasks:
         relay = Relay(tasks, opened, pauses=pauses, clocks=clocks)
@@ -225,13 +233,14 @@ async def near_client(
     *,
     pauses: tuple[float, ...] = (0.0, 0.0),
     clocks: Clocks | None = None,
+    connecting: dict[str, Any] | None = None,
     **options: Any,
 ) -> AsyncIterator[Client]:
     """A client of era `local` at such a bridge."""
 
     @asynccontextmanager
     async def transport() -> AsyncIterator[Any]:
-        async with near_bridge(url, remote, pauses=pauses, clocks=clocks) as (_, near):
+        async with near_bridge(url, remote, pauses=pauses, clocks=clocks, connecting=connecting) as (_, near):
             yield near
 
     async with Client(transport(), mode=local, cache=None, **options) as client:

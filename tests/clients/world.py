@@ -83,6 +83,7 @@ class AuthServer:
     busy: list[tuple[int, dict[str, str]]] = field(default_factory=list)
     revoked: list[dict[str, str]] = field(default_factory=list)
     revocation_status: int = 200
+    refuses_resource: bool = False
 
     def app(self) -> Starlette:
         return Starlette(
@@ -160,6 +161,8 @@ class AuthServer:
             return Response(status_code=status, headers=headers)
         if "client_id" in form and not self._is_known(form["client_id"]):
             return JSONResponse({"error": "invalid_client"}, 401)
+        if self.refuses_resource and "resource" in form:
+            return JSONResponse({"error": "invalid_target", "error_description": "AADSTS9010010"}, 400)
         if self.token_answer:
             return JSONResponse(self.token_answer(form))
         if self.refusal:

@@ -87,7 +87,7 @@ class Relay:
             raise MCPError(refused.code, refused.said, refused.data) from refused
         except GarrisonError as error:
             self._log(ctx, started, f"{one_line(error.message)} {one_line(error.hint)}")
-            raise MCPError(types.INTERNAL_ERROR, f"{error.message}. {error.hint}".rstrip(". ")) from error
+            raise _told(ctx, f"{error.message}. {error.hint}".rstrip(". ")) from error
         except ValidationError as error:
             self._log(ctx, started, "the answer can't be said in the client's version of MCP")
             raise MCPError(types.INTERNAL_ERROR, "the server's answer can't be said in this version of MCP") from error
@@ -221,6 +221,17 @@ class Relay:
         name = one_line(str((ctx.params or {}).get("name", "")))
         took = f"{1000 * (time.monotonic() - started):.0f} ms"
         log.log(logging.WARNING if failure else logging.INFO, "%s %s: %s", one_line(ctx.method), name, failure or took)
+
+
+def _told(ctx: Context, said: str) -> MCPError:
+    """`said` as an error of this hop.
+
+    Of all answers to `server/discover`, clients that speak both eras take only this one for the server's last word: at
+    any other they try the older handshake, whose refusal, and not what was said, is then what the person reads.
+    """
+    if ctx.method == "server/discover":
+        return MCPError(types.UNSUPPORTED_PROTOCOL_VERSION, said, {"supported": [], "requested": ctx.protocol_version})
+    return MCPError(types.INTERNAL_ERROR, said)
 
 
 def _server_info(session: Session) -> dict[str, Any]:
