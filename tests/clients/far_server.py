@@ -20,7 +20,7 @@ from mcp.shared.message import ServerMessageMetadata
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.applications import Starlette
 
-from garrison.clients.link import Clocks
+from garrison.clients.keeper import Clocks
 from garrison.clients.relay import Relay
 from garrison.clients.session import connect
 

@@ -12,7 +12,8 @@ from mcp import MCPError
 from starlette.types import Message, Receive, Scope, Send
 
 from garrison.clients.errors import AuthorizationFailed
-from garrison.clients.link import Clocks, Link
+from garrison.clients.keeper import Clocks
+from garrison.clients.link import Link
 from garrison.clients.wire import AnyRequest, AnyResult
 from tests.clients.far_server import FarServer, near_client
 from tests.clients.world import Stage

@@ -14,7 +14,8 @@ import pytest
 from garrison.base.errors import UsageError
 from garrison.clients.errors import AuthorizationFailed, CallRefused, RateLimited, ScopeRefused, ServerUnreachable
 from garrison.clients.retry_after import Timing
-from garrison.clients.session import _leaving, connect
+from garrison.clients.sdk_errors import leaving
+from garrison.clients.session import connect
 from garrison.oauth import access_token
 from tests.clients.world import ALL, KEY, Seen, World, serving
 
@@ -425,7 +426,7 @@ async def test_an_answer_that_comes_too_late_hides_no_error(world: World, errors
 async def test_an_answer_that_comes_when_the_session_is_left_is_no_error() -> None:
     for errors, kind in (([anyio.BrokenResourceError()], None), ([ValueError()], ExceptionGroup)):
         with pytest.raises(kind) if kind else nullcontext():
-            async with _leaving():
+            async with leaving():
                 raise ExceptionGroup("", errors)
 
 

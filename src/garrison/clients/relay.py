@@ -27,7 +27,8 @@ from garrison.clients.changes import KINDS, Changes
 from garrison.clients.errors import CallRefused
 from garrison.clients.exchanges import Exchanges
 from garrison.clients.http import CLIENT_INFO
-from garrison.clients.link import Clocks, Link
+from garrison.clients.keeper import Clocks
+from garrison.clients.link import Link
 from garrison.clients.listening import Listening
 from garrison.clients.local import Context, Local, progress_of
 from garrison.clients.questions import Questions

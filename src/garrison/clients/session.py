@@ -7,25 +7,22 @@ MCP itself is the SDK's `Client`; TLS certificates are always verified, tokens t
 """
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import anyio
 from mcp import Client as McpClient
-from mcp import MCPError
 from mcp.client.session import ElicitationFnT
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, GetPromptResult, Prompt, ReadResourceResult, Resource, Tool
-from pydantic import ValidationError
 
-from garrison.base.errors import GarrisonError
 from garrison.base.fetch import Fetcher
+from garrison.clients import sdk_errors
 from garrison.clients.auth import SessionAuth
 from garrison.clients.destination import check_configured, is_local
-from garrison.clients.errors import CallRefused, ServerUnreachable
+from garrison.clients.errors import ServerUnreachable
 from garrison.clients.http import CLIENT_INFO, MAX_BODY, SessionHttpClient
 from garrison.clients.login import Login
 from garrison.clients.means import Wanted, token_source
@@ -39,7 +36,6 @@ _T = TypeVar("_T")
 _PAGES = 50
 _GRACE = 1.0
 """Seconds that the SDK waits longer than http.py does, which can say more about it."""
-_LATE = anyio.BrokenResourceError | anyio.ClosedResourceError
 
 
 @dataclass(frozen=True)
@@ -104,23 +100,9 @@ class Session:
         try:
             return await answer
         except Exception as error:
-            explained = self._explained(_leaf(error))
-            if explained is None:
+            if (explained := sdk_errors.explained(error, self._failures)) is None:
                 raise
             raise explained from error
-
-    def _explained(self, error: Exception) -> GarrisonError | None:
-        if isinstance(error, MCPError):
-            return self._failures.take(error.data) or CallRefused(error.code, error.message, error.data)
-        if isinstance(error, _LATE):
-            return ServerUnreachable("the session ended before the answer came")
-        if isinstance(error, TimeoutError):
-            return ServerUnreachable("the server did not answer in time")
-        if isinstance(
-            error, ValidationError | RuntimeError
-        ):  # RuntimeError: the SDK's word for a result off its schema
-            return ServerUnreachable("the server's answer is not what MCP and its own schema say")
-        return error if isinstance(error, GarrisonError) else None
 
     async def _pages(self, page_of: Callable[..., Awaitable[Any]], items: Callable[[Any], list[_T]]) -> list[_T]:
         found: list[_T] = []
@@ -213,7 +195,7 @@ async def connect(
     timing = timing or Timing()
     context = ssl_context or client_context(Path(ca_file) if ca_file else None)
     failure: Exception | None = None
-    async with _leaving(), AsyncExitStack() as stack:
+    async with sdk_errors.leaving(), AsyncExitStack() as stack:
         fetcher = await stack.enter_async_context(
             Fetcher(
                 context,
@@ -242,28 +224,3 @@ async def connect(
             failure = error
     if failure is not None:
         raise failure
-
-
-@asynccontextmanager
-async def _leaving() -> AsyncIterator[None]:
-    """An answer that comes while the session is left behind is nobody's any more; the SDK calls that an error."""
-    try:
-        yield
-    except Exception as error:
-        if not isinstance(_leaf(error), _LATE):
-            raise
-
-
-def _leaf(error: Exception) -> Exception:
-    """The one exception in `error`, late answers aside: the SDK's task groups wrap what is raised in them."""
-    leaves = list(_leaves(error))
-    told = [leaf for leaf in leaves if not isinstance(leaf, _LATE)] or leaves[:1]
-    return told[0] if len(told) == 1 else error
-
-
-def _leaves(error: Exception) -> Iterator[Exception]:
-    if isinstance(error, ExceptionGroup):
-        for part in error.exceptions:
-            yield from _leaves(part)
-    else:
-        yield error
