@@ -14,6 +14,7 @@ import pytest
 from fastmcp.client.transports import StdioTransport
 from mcp import Client, MCPError, StdioServerParameters
 
+from garrison.base.files import make_private_folder, write_private
 from tests.clients.conftest import stages, world
 from tests.clients.world import World
 
@@ -114,11 +115,19 @@ async def test_the_log_is_private_and_says_what_was_done_but_no_secret(world: Wo
         assert "Bearer" not in text
 
 
-async def test_what_keeps_the_bridge_from_the_server_is_the_answer_to_the_first_request(tmp_path: Path) -> None:
+@pytest.mark.parametrize("client", [None, {"client_id": "c", "client_secret": "s"}], ids=["nobody", "a client"])
+async def test_what_keeps_the_bridge_from_the_server_is_the_answer_to_the_first_request(
+    tmp_path: Path, client: dict[str, str] | None
+) -> None:
+    if client:  # which needs the server for its issuer
+        make_private_folder(tmp_path / "h")
+        write_private(tmp_path / "h" / "client.json", json.dumps(client).encode())
     arguments = ["-m", "garrison.cli.main", "bridge", "http://127.0.0.1:9/mcp", "--home", str(tmp_path / "h")]
     answers, errors = await spoken(arguments, environment(tmp_path), [INITIALIZE])
     assert "did not answer" in answers[0]["error"]["message"]
+    [log] = (tmp_path / "h" / "bridge").glob("*.log")
     assert "did not answer" in errors
+    assert "did not answer" in log.read_text()
 
 
 async def test_two_bridges_started_at_once_log_in_once(world: World, tmp_path: Path) -> None:
