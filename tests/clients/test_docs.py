@@ -79,6 +79,8 @@ async def test_a_program_of_the_pages_does_what_it_says(
     await names["main"]()
     printed = capsys.readouterr().out
     assert "abc123@example.com" in printed
+    if "for model in" in program:
+        assert [form["grant_type"] for form in world.issuer.forms] == ["authorization_code"]
     if "conversation" in program:
         assert "The model wants to call create_support_ticket of customers" in printed
         assert "login issues" in printed

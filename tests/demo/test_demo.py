@@ -57,11 +57,27 @@ def ports() -> tuple[str, str]:
     return str(first), str(second)
 
 
+LISTENER = """
+import sys
+
+def listen(event, arguments):
+    if event == "socket.getaddrinfo" and arguments[0] not in ("localhost", "127.0.0.1", "::1", None):
+        with open({file!r}, "a") as file:
+            print(arguments[0], file=file)
+
+sys.addaudithook(listen)
+"""
+
+
 def test_the_demo_passes_every_step_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Nor does it ask for anybody's address, though all model libraries are imported and used."""
+    listener, asked = tmp_path / "listener", tmp_path / "asked"
+    listener.mkdir()
+    (listener / "sitecustomize.py").write_text(LISTENER.format(file=str(asked)))
     done = subprocess.run(
-        [GARRISON, "demo", "--json"],
+        [sys.executable, GARRISON, "demo", "--json"],
         cwd=tmp_path,
-        env=environ(tmp_path),
+        env={**environ(tmp_path), "PYTHONPATH": str(listener)},
         capture_output=True,
         text=True,
         timeout=110,
@@ -72,6 +88,7 @@ def test_the_demo_passes_every_step_and_leaves_nothing_behind(tmp_path: Path) ->
     assert (done.returncode, report["passed"], len(report["steps"])) == (0, True, len(STEPS) + 1)
     assert list(tmp_path.glob("garrison-demo-*")) == []
     assert "Error" not in done.stderr
+    assert not asked.exists(), asked.read_text()
 
 
 def test_up_says_ready_when_both_servers_answer_and_ends_on_ctrl_c(tmp_path: Path) -> None:

@@ -84,8 +84,8 @@ async def _bridge(args: argparse.Namespace, wire: tuple[BinaryIO, BinaryIO]) -> 
     try:
         await found()
     except UsageError as error:
-        log.error("%s %s", error.message, error.hint)
+        log.error("%s. %s", error.message, error.hint)
         raise
     except GarrisonError as error:  # a server that is away may be back when the first request comes
-        log.warning("%s %s", error.message, error.hint)
+        log.warning("%s. %s", error.message, error.hint)
     await bridge(url, wire=wire, found=found)

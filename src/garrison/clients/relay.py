@@ -87,7 +87,7 @@ class Relay:
             self._log(ctx, started, one_line(refused.said))
             raise MCPError(refused.code, refused.said, refused.data) from refused
         except GarrisonError as error:
-            self._log(ctx, started, f"{one_line(error.message)} {one_line(error.hint)}")
+            self._log(ctx, started, f"{one_line(error.message)}. {one_line(error.hint)}")
             raise _told(ctx, f"{error.message}. {error.hint}".rstrip(". ")) from error
         except ValidationError as error:
             self._log(ctx, started, "the answer can't be said in the client's version of MCP")
