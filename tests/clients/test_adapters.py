@@ -3,6 +3,7 @@
 import json
 from importlib.metadata import version
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
 from anyio import move_on_after, to_thread
@@ -269,6 +270,7 @@ async def test_langchains_conversation_is_reported_to_nobody(world: World, monke
     from langchain_core.tracers.langchain import wait_for_all_tracers  # noqa: PLC0415 - an extra, as in the adapters
     from langsmith.utils import get_env_var  # noqa: PLC0415
 
+    cached: Any = get_env_var
     reported: list[str] = []
     model = world.model_stage.app
 
@@ -282,14 +284,14 @@ async def test_langchains_conversation_is_reported_to_nobody(world: World, monke
     told = {"TRACING": "true", "ENDPOINT": world.model_stage.url, "API_KEY": "any"}
     for name, value in told.items():
         monkeypatch.setenv(f"LANGSMITH_{name}", value)
-    get_env_var.cache_clear()
+    cached.cache_clear()
     try:
         async with connect(world.url, **world.client) as session:
             await load("langchain").run(session, "Get information about ABC123", base_url=world.model, api_key="any")
         with move_on_after(30):
             await to_thread.run_sync(wait_for_all_tracers, abandon_on_cancel=True)
     finally:
-        get_env_var.cache_clear()
+        cached.cache_clear()
     assert reported == []
 
 

@@ -46,6 +46,11 @@ def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="AUD",
         help="what its tokens say that they are for, if not the server's URL (default: $OAUTH_TOKEN_AUDIENCE)",
     )
+    parser.add_argument(
+        "--private-addresses",
+        action="store_true",
+        help="the server may name an authorization server in a private network",
+    )
     parser.add_argument("--login", action="store_true", help="act for a person, who logs in with a browser")
     parser.add_argument("--no-browser", action="store_true", help="log in by an address that is printed")
 
@@ -66,6 +71,7 @@ class Connection:
     omit_resource: bool = False
     issuer_shape: str | None = None
     token_audience: str | None = None
+    private_addresses: bool = False
 
     def options(self) -> dict[str, Any]:
         """The keyword arguments of `connect`. A client's own token isn't kept: it is got again without a person."""
@@ -83,6 +89,7 @@ class Connection:
             "omit_resource": self.omit_resource,
             "issuer_shape": self.issuer_shape,
             "token_audience": self.token_audience,
+            "private_addresses": self.private_addresses,
         }
 
 
@@ -165,6 +172,7 @@ async def connection(args: argparse.Namespace, url: str, *, use_stored: bool = T
         args.omit_resource,
         args.issuer_shape or said.issuer_shape,
         args.token_audience or said.token_audience,
+        args.private_addresses,
     )
 
 
@@ -185,6 +193,7 @@ def _as_stored(
         stored.omit_resource,
         stored.issuer_shape,
         stored.token_audience,
+        stored.private_addresses or args.private_addresses,
     )
 
 
