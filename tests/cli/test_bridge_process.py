@@ -14,6 +14,7 @@ import pytest
 from fastmcp.client.transports import StdioTransport
 from mcp import Client, MCPError, StdioServerParameters
 
+from garrison.base.files import make_private_folder, write_private
 from tests.clients.conftest import stages, world
 from tests.clients.world import World
 
@@ -114,11 +115,19 @@ async def test_the_log_is_private_and_says_what_was_done_but_no_secret(world: Wo
         assert "Bearer" not in text
 
 
-async def test_what_keeps_the_bridge_from_the_server_is_the_answer_to_the_first_request(tmp_path: Path) -> None:
+@pytest.mark.parametrize("client", [None, {"client_id": "c", "client_secret": "s"}], ids=["nobody", "a client"])
+async def test_what_keeps_the_bridge_from_the_server_is_the_answer_to_the_first_request(
+    tmp_path: Path, client: dict[str, str] | None
+) -> None:
+    if client:  # which needs the server for its issuer
+        make_private_folder(tmp_path / "h")
+        write_private(tmp_path / "h" / "client.json", json.dumps(client).encode())
     arguments = ["-m", "garrison.cli.main", "bridge", "http://127.0.0.1:9/mcp", "--home", str(tmp_path / "h")]
     answers, errors = await spoken(arguments, environment(tmp_path), [INITIALIZE])
     assert "did not answer" in answers[0]["error"]["message"]
+    [log] = (tmp_path / "h" / "bridge").glob("*.log")
     assert "did not answer" in errors
+    assert "did not answer" in log.read_text()
 
 
 async def test_two_bridges_started_at_once_log_in_once(world: World, tmp_path: Path) -> None:
@@ -154,9 +163,12 @@ async def test_a_login_on_the_command_line_serves_the_bridge_too(world: World, t
     env = environment(tmp_path, BROWSER=f"{browser} %s")
     home = ["--home", str(tmp_path / "h")]
     login = ["-m", "garrison.cli.main", "login", world.url, "--client-id", "desktop", *home]
+    for_a_shell = f"$(touch${{IFS}}{tmp_path}/a);touch${{IFS}}{tmp_path}/b;`touch${{IFS}}{tmp_path}/c`"  # CVE-2025-6514
+    world.issuer.metadata["authorization_endpoint"] = f"{world.issuer.issuer}/authorize?for={for_a_shell}"
     with anyio.fail_after(60):
         await anyio.run_process([sys.executable, *login], env=env)
-    assert len(world.issuer.authorize_queries) == 1
+    assert [query["for"] for query in world.issuer.authorize_queries] == [for_a_shell]
+    assert not {"a", "b", "c"} & {path.name for path in tmp_path.iterdir()}
     bridge = ["-m", "garrison.cli.main", "bridge", world.url, *home]
     program = StdioServerParameters(command=sys.executable, args=bridge, env=environment(tmp_path))
     with anyio.fail_after(60):

@@ -20,7 +20,7 @@ from mcp.shared.message import ServerMessageMetadata
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.applications import Starlette
 
-from garrison.clients.link import Clocks
+from garrison.clients.keeper import Clocks
 from garrison.clients.relay import Relay
 from garrison.clients.session import connect
 
@@ -57,6 +57,7 @@ class FarServer:
     sessions: list[Any] = field(default_factory=list)
     announces: bool = True
     never_content: bool = False
+    news_at_once: bool = False
 
     def app(self) -> Starlette:
         server: Server[Any] = Server(
@@ -128,6 +129,9 @@ class FarServer:
         return types.CompleteResult(completion=types.Completion(values=[params.argument.value + "!"]))
 
     async def _subscribe(self, ctx: Context, params: Any) -> types.EmptyResult:
+        if self.news_at_once:
+            news = types.ResourceUpdatedNotification(params=types.ResourceUpdatedNotificationParams(uri=params.uri))
+            await ctx.session.send_notification(news, related_request_id=ctx.request_id)  # before the answer
         return types.EmptyResult()
 
     async def _call(self, ctx: Context, params: Any) -> Any:
@@ -169,10 +173,11 @@ class FarServer:
 
     async def _ask(self, ctx: Context, params: Any) -> Any:
         """Asks something: in a result of the newer era, by a request of its own in the older one."""
-        question, answer_type = QUESTIONS[(params.arguments or {}).get("about", "name")]
+        about = (params.arguments or {}).get("about", "name")
+        question, answer_type = QUESTIONS[about]
         if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
-            # On the call's own stream: the session's may not be open yet, and a question on it would be lost.
-            call = ServerMessageMetadata(related_request_id=ctx.request_id)
+            # One question on the session's stream, the others on the call's own: servers do both.
+            call = None if about == "name" else ServerMessageMetadata(related_request_id=ctx.request_id)
             return _text(said_by(await ctx.session.send_request(question, answer_type, metadata=call)))
         if not params.input_responses or self.never_content:
             return types.InputRequiredResult(input_requests={"who": question}, request_state="s1")
@@ -192,6 +197,35 @@ def _text(text: str) -> types.CallToolResult:
 
 
 @asynccontextmanager
+async def near_bridge(
+    url: str,
+    remote: str,
+    *,
+    pauses: tuple[float, ...] = (0.0, 0.0),
+    clocks: Clocks | None = None,
+    connecting: dict[str, Any] | None = None,
+) -> AsyncIterator[tuple[Relay, Any]]:
+    """A bridge to `url`, which it speaks to in era `remote`, and the two streams of its local client, in memory.
+
+    `connecting` are more arguments for `connect`.
+    """
+
+    def opened(mcp_options: Any) -> AbstractAsyncContextManager[Any]:
+        return connect(url, mode=remote, mcp_options=mcp_options, **(connecting or {}))
+
+    async with create_client_server_memory_streams() as (near, far), anyio.create_task_group() as tasks:
+        relay = Relay(tasks, opened, pauses=pauses, clocks=clocks)
+
+        async def serve() -> None:
+            await relay.server.run(*far, relay.server.create_initialization_options())
+
+        tasks.start_soon(serve)
+        yield relay, near
+        await relay.close()
+        tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
 async def near_client(
     url: str,
     local: str,
@@ -199,25 +233,15 @@ async def near_client(
     *,
     pauses: tuple[float, ...] = (0.0, 0.0),
     clocks: Clocks | None = None,
+    connecting: dict[str, Any] | None = None,
     **options: Any,
 ) -> AsyncIterator[Client]:
-    """A client of era `local` at a bridge to `url`, which it speaks to in era `remote`; over streams in memory."""
-
-    def opened(mcp_options: Any) -> AbstractAsyncContextManager[Any]:
-        return connect(url, mode=remote, mcp_options=mcp_options)
+    """A client of era `local` at such a bridge."""
 
     @asynccontextmanager
     async def transport() -> AsyncIterator[Any]:
-        async with create_client_server_memory_streams() as (near, far), anyio.create_task_group() as tasks:
-            relay = Relay(tasks, opened, pauses=pauses, clocks=clocks)
-
-            async def serve() -> None:
-                await relay.server.run(*far, relay.server.create_initialization_options())
-
-            tasks.start_soon(serve)
+        async with near_bridge(url, remote, pauses=pauses, clocks=clocks, connecting=connecting) as (_, near):
             yield near
-            await relay.close()
-            tasks.cancel_scope.cancel()
 
     async with Client(transport(), mode=local, cache=None, **options) as client:
         yield client

@@ -3,8 +3,11 @@
 import json
 from importlib.metadata import version
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
+from anyio import move_on_after, to_thread
+from starlette.types import Receive, Scope, Send
 
 from garrison.clients.adapters import ADAPTERS, load
 from garrison.clients.answer import Answer, Call
@@ -261,6 +264,35 @@ async def test_nothing_is_kept_at_the_provider_of_responses(world: World) -> Non
     async with connect(world.url, **world.client) as session:
         await load("openai-responses").run(session, "anything", base_url=world.model, api_key="any")
     assert puppet.bodies[0]["store"] is False
+
+
+async def test_langchains_conversation_is_reported_to_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from langchain_core.tracers.langchain import wait_for_all_tracers  # noqa: PLC0415 - an extra, as in the adapters
+    from langsmith.utils import get_env_var  # noqa: PLC0415
+
+    cached: Any = get_env_var
+    reported: list[str] = []
+    model = world.model_stage.app
+
+    async def look(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] != "/v1/chat/completions":
+            reported.append(scope["path"])
+        assert model
+        await model(scope, receive, send)
+
+    world.model_stage.app = look
+    told = {"TRACING": "true", "ENDPOINT": world.model_stage.url, "API_KEY": "any"}
+    for name, value in told.items():
+        monkeypatch.setenv(f"LANGSMITH_{name}", value)
+    cached.cache_clear()
+    try:
+        async with connect(world.url, **world.client) as session:
+            await load("langchain").run(session, "Get information about ABC123", base_url=world.model, api_key="any")
+        with move_on_after(30):
+            await to_thread.run_sync(wait_for_all_tracers, abandon_on_cancel=True)
+    finally:
+        cached.cache_clear()
+    assert reported == []
 
 
 async def test_anthropics_own_tool_runner_can_have_the_tools(world: World) -> None:

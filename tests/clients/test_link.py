@@ -12,7 +12,8 @@ from mcp import MCPError
 from starlette.types import Message, Receive, Scope, Send
 
 from garrison.clients.errors import AuthorizationFailed
-from garrison.clients.link import Clocks, Link
+from garrison.clients.keeper import Clocks
+from garrison.clients.link import Link
 from garrison.clients.wire import AnyRequest, AnyResult
 from tests.clients.far_server import FarServer, near_client
 from tests.clients.world import Stage
@@ -142,11 +143,12 @@ async def test_a_machine_that_slept_connects_again(server: Server, remote: str) 
         assert len(server.far.asked("initialize") + server.far.asked("server/discover")) == before + 1
 
 
-async def test_a_server_that_is_away_is_tried_again_and_then_named(server: Server) -> None:
+@pytest.mark.parametrize("local", ["legacy", "auto"])
+async def test_a_server_that_is_away_is_tried_again_and_then_named(local: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with anyio.fail_after(60), pytest.raises(ExceptionGroup) as raised:
-        async with near_client(f"http://127.0.0.1:{port}/mcp", "legacy", "auto"):
+        async with near_client(f"http://127.0.0.1:{port}/mcp", local, "auto"):
             pass
     assert raised.group_contains(MCPError, match="did not answer")
 

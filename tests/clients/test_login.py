@@ -122,7 +122,14 @@ async def test_without_announced_s256_nobody_is_sent_to_log_in(world: World, bro
 
 
 @pytest.mark.parametrize(
-    "address", ["file:///$(id)", "javascript:alert(1)", "http://auth.example/authorize", "https://10.1.1.1/authorize"]
+    "address",
+    [
+        "file:///$(id)",
+        "javascript:alert(1)",
+        "ftp://localhost/a",
+        "http://auth.example/authorize",
+        "https://10.1.1.1/authorize",
+    ],
 )
 async def test_the_browser_is_sent_to_no_forbidden_address(world: World, browser: Browser, address: str) -> None:
     world.issuer.metadata["authorization_endpoint"] = address

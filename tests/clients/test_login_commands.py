@@ -21,7 +21,7 @@ def shell(tmp_path: Path) -> Shell:
 async def test_a_login_serves_all_later_commands_until_the_logout(world: World, shell: Shell) -> None:
     world.issuer.registering = True
     world.issuer.metadata["revocation_endpoint"] = f"{world.issuer.issuer}/revoke"
-    done = await shell.type("login", world.url, "--no-browser")
+    done = await shell.type("login", world.url, "--no-browser", "--private-addresses")
     assert (done.returncode, done.stdout) == (0, f"logged in to {world.url} as demo_user\n"), done.stderr
     assert "ADDRESS" in done.stderr
 
@@ -31,6 +31,8 @@ async def test_a_login_serves_all_later_commands_until_the_logout(world: World, 
     assert called.returncode == 0, called.stderr
     assert len(world.issuer.authorize_queries) == 1
     assert len(world.issuer.forms) == 1
+    kept = (shell.folder / "logins" / "tokens.json").read_text()
+    assert r"\"private_addresses\": true" in kept
 
     shown = await shell.type("whoami", world.url, "--json")
     (about,) = json.loads(shown.stdout)

@@ -227,6 +227,7 @@ async def test_log_messages_are_kept_from_a_client_of_the_newer_era_that_did_not
     near: Any = SimpleNamespace(send_notification=send)
     for version, level in (("2026-07-28", None), ("2026-07-28", "info"), ("2025-11-25", None)):
         local = Local(session=near, version=version, log_level=level)
+        await local.begin()
         await local.tell("notifications/message", {"level": "error", "data": "hm"})
         told.append(f"{version} {level}")
     message = "notifications/message"

@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from email.utils import formatdate
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from garrison.base.errors import UsageError
 from garrison.clients.errors import AuthorizationFailed, CallRefused, RateLimited, ScopeRefused, ServerUnreachable
 from garrison.clients.retry_after import Timing
+from garrison.clients.sdk_errors import leaving
 from garrison.clients.session import connect
 from garrison.oauth import access_token
 from tests.clients.world import ALL, KEY, Seen, World, serving
@@ -166,6 +168,23 @@ async def test_a_scope_that_is_not_granted_is_named_and_the_session_goes_on(worl
         assert refused.value.scope == ("account:calculate",)
         assert "account:calculate" in refused.value.hint
         assert not (await session.call(*ASK)).is_error
+
+
+async def test_a_scope_that_is_known_to_be_missing_is_asked_for_before_the_call(world: World) -> None:
+    """And where it isn't granted, the call is not made; but the server is asked again the next time."""
+    world.issuer.grants = frozenset({"customer:read"})
+    async with connect(world.url, scope="customer:read", **world.client) as session:
+        made: list[int] = []
+        for _ in range(3):
+            with pytest.raises(ScopeRefused, match="account:calculate"):
+                await session.call(*VALUE)
+            made.append(len([seen for seen in world.gate.seen if seen.tool]))
+            assert not (await session.call(*ASK)).is_error
+        assert made == [1, 2, 4]  # the second one was not sent
+        world.issuer.grants = ALL
+        assert not (await session.call(*VALUE)).is_error
+    tools = [seen.tool for seen in world.gate.seen if seen.tool]
+    assert tools[-2:] == ["get_customer_info", "calculate_account_value"]  # no refusal in between
 
 
 async def test_a_refused_step_up_of_one_call_is_no_failure_of_another(world: World, clock: Clock) -> None:
@@ -389,6 +408,26 @@ async def test_a_server_that_is_not_there_is_a_clear_error(world: World) -> None
         async with connect(f"{url}/mcp", **world.client):
             pass
     assert gone.value.hint
+
+
+@pytest.mark.parametrize("errors", [[TimeoutError()], [], [TimeoutError(), anyio.ClosedResourceError()]])
+async def test_an_answer_that_comes_too_late_hides_no_error(world: World, errors: list[Exception]) -> None:
+    """The SDK raises it beside, or instead of, what had happened before."""
+
+    async def fail() -> None:
+        raise ExceptionGroup("", [ExceptionGroup("", [anyio.BrokenResourceError()]), *errors])
+
+    world.gate.open = True
+    async with connect(world.url) as session:
+        with pytest.raises(ServerUnreachable, match="in time" if errors else "ended"):
+            await session.translate(fail())
+
+
+async def test_an_answer_that_comes_when_the_session_is_left_is_no_error() -> None:
+    for errors, kind in (([anyio.BrokenResourceError()], None), ([ValueError()], ExceptionGroup)):
+        with pytest.raises(kind) if kind else nullcontext():
+            async with leaving():
+                raise ExceptionGroup("", errors)
 
 
 async def test_a_failed_tool_is_a_result(world: World) -> None:

@@ -87,7 +87,14 @@ async def test_new_keys_of_the_issuer_are_fetched_once_and_then_used(
 
 
 @pytest.mark.parametrize(
-    "address", ["http://169.254.169.254/x", "javascript:alert(1)", "file:///etc/passwd", "https://169.254.169.254/x"]
+    "address",
+    [
+        "http://169.254.169.254/x",
+        "javascript:alert(1)",
+        "file:///etc/passwd",
+        "ftp://localhost/x",
+        "https://169.254.169.254/x",
+    ],
 )
 async def test_a_challenge_leads_to_no_forbidden_address(world: World, address: str) -> None:
     world.gate.metadata_url = address

@@ -40,9 +40,9 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp) -> AsyncIterator[str]:
+async def serving(app: ASGIApp, **tls: Any) -> AsyncIterator[str]:
     """Serves `app` on a free port of loopback; gives its address. The socket listens before anybody can ask."""
-    config = uvicorn.Config(app, log_config=None, ws="none", lifespan="off", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(app, log_config=None, ws="none", lifespan="off", timeout_graceful_shutdown=1, **tls)
     server = _Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         async with anyio.create_task_group() as tasks:
@@ -83,6 +83,7 @@ class AuthServer:
     busy: list[tuple[int, dict[str, str]]] = field(default_factory=list)
     revoked: list[dict[str, str]] = field(default_factory=list)
     revocation_status: int = 200
+    refuses_resource: bool = False
 
     def app(self) -> Starlette:
         return Starlette(
@@ -160,6 +161,8 @@ class AuthServer:
             return Response(status_code=status, headers=headers)
         if "client_id" in form and not self._is_known(form["client_id"]):
             return JSONResponse({"error": "invalid_client"}, 401)
+        if self.refuses_resource and "resource" in form:
+            return JSONResponse({"error": "invalid_target", "error_description": "AADSTS9010010"}, 400)
         if self.token_answer:
             return JSONResponse(self.token_answer(form))
         if self.refusal:

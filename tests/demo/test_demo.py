@@ -57,11 +57,27 @@ def ports() -> tuple[str, str]:
     return str(first), str(second)
 
 
+LISTENER = """
+import sys
+
+def listen(event, arguments):
+    if event == "socket.getaddrinfo" and arguments[0] not in ("localhost", "127.0.0.1", "::1", None):
+        with open({file!r}, "a") as file:
+            print(arguments[0], file=file)
+
+sys.addaudithook(listen)
+"""
+
+
 def test_the_demo_passes_every_step_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Nor does it ask for anybody's address, though all model libraries are imported and used."""
+    listener, asked = tmp_path / "listener", tmp_path / "asked"
+    listener.mkdir()
+    (listener / "sitecustomize.py").write_text(LISTENER.format(file=str(asked)))
     done = subprocess.run(
-        [GARRISON, "demo", "--json"],
+        [sys.executable, GARRISON, "demo", "--json"],
         cwd=tmp_path,
-        env=environ(tmp_path),
+        env={**environ(tmp_path), "PYTHONPATH": str(listener)},
         capture_output=True,
         text=True,
         timeout=110,
@@ -71,26 +87,39 @@ def test_the_demo_passes_every_step_and_leaves_nothing_behind(tmp_path: Path) ->
     assert [step["step"] for step in report["steps"] if not step["passed"]] == [], report
     assert (done.returncode, report["passed"], len(report["steps"])) == (0, True, len(STEPS) + 1)
     assert list(tmp_path.glob("garrison-demo-*")) == []
+    assert "Error" not in done.stderr
+    assert not asked.exists(), asked.read_text()
 
 
 def test_up_says_ready_when_both_servers_answer_and_ends_on_ctrl_c(tmp_path: Path) -> None:
+    """And answers the README's first command, which names no state folder."""
     auth_port, mcp_port = ports()
-    with started(tmp_path, "up", "--home", "h", "--auth-port", auth_port, "--mcp-port", mcp_port) as process:
+    with started(tmp_path, "up", "--auth-port", auth_port, "--mcp-port", mcp_port) as process:
         ready, issuer, resource = first_line(process).split()
         assert (ready, issuer, resource) == (
             "ready",
             f"https://localhost:{auth_port}",
             f"https://localhost:{mcp_port}/mcp",
         )
-        with httpx2.Client(verify=client_context(tmp_path / "h" / "ca.pem"), trust_env=False) as http:
+        with httpx2.Client(verify=client_context(tmp_path / ".garrison" / "ca.pem"), trust_env=False) as http:
             found = http.get(f"{issuer}/.well-known/oauth-authorization-server")
             assert found.json()["issuer"] == issuer
             assert http.get(resource).status_code == 401
+        tools = subprocess.run(
+            [GARRISON, "tools", resource],
+            cwd=tmp_path,
+            env=environ(tmp_path),
+            capture_output=True,
+            text=True,
+            timeout=STARTED,
+            check=False,
+        )
+        assert "get_customer_info" in tools.stdout, tools.stderr
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=STARTED)
         assert (process.returncode, output) == (0, "")
         assert "Traceback" not in errors
-    assert list((tmp_path / "h").glob(".*.tmp")) == []
+    assert list((tmp_path / ".garrison").glob(".*.tmp")) == []
 
 
 def test_a_second_up_says_in_one_line_which_port_is_taken(tmp_path: Path) -> None:

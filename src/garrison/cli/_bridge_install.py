@@ -132,7 +132,12 @@ def _options(args: argparse.Namespace) -> list[str]:
         "--token-audience": args.token_audience or said.token_audience,
     }
     words = [word for name, value in options.items() if value for word in (name, str(value))]
-    flags = {"--omit-resource": args.omit_resource, "--login": args.login, "--no-browser": args.no_browser}
+    flags = {
+        "--omit-resource": args.omit_resource,
+        "--private-addresses": args.private_addresses,
+        "--login": args.login,
+        "--no-browser": args.no_browser,
+    }
     return words + [flag for flag, on in flags.items() if on]
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from garrison.cli._common import add_home, note, quiet_libraries
+from garrison.cli._credentials import credentials
 
 if TYPE_CHECKING:
     from garrison.clients.login import Login
     from garrison.clients.session import Session
     from garrison.clients.tokens import StoredLogin, TokenStorage
-    from garrison.home import Home
 
 
 def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +46,11 @@ def add_connection_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="AUD",
         help="what its tokens say that they are for, if not the server's URL (default: $OAUTH_TOKEN_AUDIENCE)",
     )
+    parser.add_argument(
+        "--private-addresses",
+        action="store_true",
+        help="the server may name an authorization server in a private network",
+    )
     parser.add_argument("--login", action="store_true", help="act for a person, who logs in with a browser")
     parser.add_argument("--no-browser", action="store_true", help="log in by an address that is printed")
 
@@ -66,6 +71,7 @@ class Connection:
     omit_resource: bool = False
     issuer_shape: str | None = None
     token_audience: str | None = None
+    private_addresses: bool = False
 
     def options(self) -> dict[str, Any]:
         """The keyword arguments of `connect`. A client's own token isn't kept: it is got again without a person."""
@@ -83,6 +89,7 @@ class Connection:
             "omit_resource": self.omit_resource,
             "issuer_shape": self.issuer_shape,
             "token_audience": self.token_audience,
+            "private_addresses": self.private_addresses,
         }
 
 
@@ -141,7 +148,7 @@ async def connection(args: argparse.Namespace, url: str, *, use_stored: bool = T
     named = args.client_id or args.client_secret_file or args.private_key_file or args.client_metadata
     if use_stored and not named and not said.client_id and (stored := await storage.login(url)):
         return _as_stored(args, stored, storage, trust)
-    client_id, secret = (None, None) if args.client_metadata else _credentials(args, home, url)
+    client_id, secret = (None, None) if args.client_metadata else credentials(args, home, url)
     issuer = args.issuer or said.issuer
     if client_id and issuer is None and secret is not None:
         async with Fetcher(trust, private_addresses=True) as fetcher:
@@ -165,6 +172,7 @@ async def connection(args: argparse.Namespace, url: str, *, use_stored: bool = T
         args.omit_resource,
         args.issuer_shape or said.issuer_shape,
         args.token_audience or said.token_audience,
+        args.private_addresses,
     )
 
 
@@ -185,6 +193,7 @@ def _as_stored(
         stored.omit_resource,
         stored.issuer_shape,
         stored.token_audience,
+        stored.private_addresses or args.private_addresses,
     )
 
 
@@ -209,39 +218,6 @@ async def connected(args: argparse.Namespace) -> "AsyncIterator[Session]":
     quiet_libraries()
     async with connect(url, **how.options()) as session:
         yield session
-
-
-def _credentials(args: argparse.Namespace, home: "Home", url: str) -> tuple[str | None, str | None]:
-    """Client id and secret, which always come from the same place."""
-    from garrison.base.errors import UsageError
-    from garrison.clients.destination import is_local
-    from garrison.config import client_settings
-
-    if (args.client_secret_file or args.private_key_file) and not args.client_id:
-        option = "--client-secret-file" if args.client_secret_file else "--private-key-file"
-        raise UsageError(f"{option} without --client-id", "Give both.")
-    if args.client_id:
-        return args.client_id, _secret(args.client_secret_file) if args.client_secret_file else None
-    said = client_settings(os.environ)
-    if said.client_id:
-        return said.client_id, said.client_secret
-    # The folder's client is for servers on this machine, unless the user names its issuer.
-    if home.client.exists() and (is_local(url) or args.issuer or said.issuer or not args.login):
-        first = home.read_credentials(home.client)
-        return first.get("client_id"), first.get("client_secret")
-    return None, None
-
-
-def _secret(file: Path) -> str:
-    from garrison.base.errors import UsageError
-
-    try:
-        secret = file.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{file} can't be read: {getattr(error, 'strerror', None) or 'not text'}") from error
-    if not secret:
-        raise UsageError(f"{file} is empty", "It must hold the client's secret and nothing else.")
-    return secret
 
 
 def _login(args: argparse.Namespace) -> "Login | None":

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from garrison.cli._common import add_json, run_async
 from garrison.cli._connection import add_connection_arguments, connection, server_url
@@ -65,13 +65,27 @@ def take_wire() -> tuple[BinaryIO, BinaryIO]:
 
 
 async def _bridge(args: argparse.Namespace, wire: tuple[BinaryIO, BinaryIO]) -> None:
-    from garrison.cli._bridge_state import can_keep, prepare
+    from garrison.base.errors import GarrisonError, UsageError
+    from garrison.cli._bridge_state import can_keep, log, prepare
     from garrison.clients.bridge import bridge
     from garrison.config import client_settings
 
     url = server_url(args)
     prepare(args.home, url, os.environ.get("LOG_LEVEL"))
-    options = (await connection(args, url)).options()
-    if options["storage"] and not can_keep(client_settings(os.environ).logins):
-        options["storage"] = None
-    await bridge(url, wire=wire, **options)
+    known: dict[str, Any] = {}
+
+    async def found() -> dict[str, Any]:
+        if not known:
+            known.update((await connection(args, url)).options())
+            if known["storage"] and not can_keep(client_settings(os.environ).logins):
+                known["storage"] = None
+        return known
+
+    try:
+        await found()
+    except UsageError as error:
+        log.error("%s. %s", error.message, error.hint)
+        raise
+    except GarrisonError as error:  # a server that is away may be back when the first request comes
+        log.warning("%s. %s", error.message, error.hint)
+    await bridge(url, wire=wire, found=found)

@@ -41,6 +41,7 @@ async def _login(args: argparse.Namespace) -> None:
             how.omit_resource,
             how.issuer_shape,
             how.token_audience,
+            how.private_addresses,
         )
     )
     print(f"logged in to {url} as {one_line(token.subject) or 'somebody whom the token does not name'}")

@@ -36,7 +36,7 @@ async def _logout(args: argparse.Namespace) -> int:
         raise GarrisonError(f"nobody is logged in to {url}", "garrison whoami lists the logins.")
     for login in logins:
         try:
-            async with Fetcher(trust, private_addresses=is_local(login.url)) as fetcher:
+            async with Fetcher(trust, private_addresses=login.private_addresses or is_local(login.url)) as fetcher:
                 revoked = await log_out(storage, login, fetcher, time.time())
             print(f"logged out of {login.url}{'' if revoked else ' (its server revokes no tokens)'}")
         except GarrisonError as error:

@@ -24,5 +24,5 @@ async def _token(args: argparse.Namespace) -> str:
 
     how = await connection(args, args.resource)
     wanted = Wanted(args.resource, **{name: value for name, value in how.options().items() if name != "ssl_context"})
-    async with Fetcher(how.trust, private_addresses=is_local(args.resource)) as fetcher:
+    async with Fetcher(how.trust, private_addresses=how.private_addresses or is_local(args.resource)) as fetcher:
         return (await obtain_token(wanted, fetcher)).access_token

@@ -5,6 +5,7 @@ request is sent again; what can't be helped is raised as a `GarrisonError`. The 
 they hold a lock across each whole request and know no 429 (see also token_source.py).
 """
 
+import json
 from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from garrison.oauth.errors import InvalidScope
 
 UNAUTHORIZED, FORBIDDEN, TOO_MANY_REQUESTS = 401, 403, 429
 _STEP_UPS = 1
+_MAX_LEARNT = 256
 
 
 @dataclass
@@ -32,9 +34,14 @@ class _Tries:
 
 
 class SessionAuth(httpx2.Auth):
-    """Authorizes the requests of one session, which all go to `url`."""
+    """Authorizes the requests of one session, which all go to `url`.
+
+    What scopes a tool needs is learnt from the server's refusals: before the next call of that tool they are asked for,
+    and where they are not granted, that is the answer. The server is then asked again, for its word is what counts.
+    """
 
     def __init__(self, url: str, source: TokenSource | None, timing: Timing) -> None:
+        self._needs: dict[str, frozenset[str]] = {}
         self._url = str(httpx2.URL(url))  # as httpx2 writes it, default ports and all
         self._source = source
         self._timing = timing
@@ -50,6 +57,8 @@ class SessionAuth(httpx2.Auth):
             )
         tries = _Tries(Waits(self._timing))
         token = await self._source.token() if self._source else None
+        if token and (missing := self._missing(request, token)):
+            token = await self._step_up(missing, token, tries)
         while True:
             if token:
                 request.headers["Authorization"] = f"Bearer {token.access_token}"
@@ -57,11 +66,26 @@ class SessionAuth(httpx2.Auth):
             if response.status_code == UNAUTHORIZED:
                 token = await self._replace(response, token, tries)
             elif response.status_code == FORBIDDEN and token and (needed := needed_scopes(response)) is not None:
+                self._learn(request, needed)
                 token = await self._step_up(needed, token, tries)
             elif response.status_code == TOO_MANY_REQUESTS:
                 await tries.waits.wait(response.headers.get("retry-after"))
             else:
                 return
+
+    def _missing(self, request: httpx2.Request, token: Token) -> frozenset[str]:
+        """The scopes that this call needed last time, if `token` lacks any of them; they are forgotten then."""
+        if not self._needs:
+            return frozenset()
+        tool = tool_of(request)
+        lacks = not scope_rfc6749.covers(token.scopes, self._needs.get(tool, frozenset()))
+        return self._needs.pop(tool) if lacks else frozenset()
+
+    def _learn(self, request: httpx2.Request, needed: frozenset[str]) -> None:
+        if needed and (tool := tool_of(request)):
+            if len(self._needs) >= _MAX_LEARNT:
+                self._needs.clear()
+            self._needs[tool] = needed
 
     async def _replace(self, response: httpx2.Response, token: Token | None, tries: _Tries) -> Token:
         if self._source is None:
@@ -82,6 +106,15 @@ class SessionAuth(httpx2.Auth):
             raise ScopeRefused(tuple(sorted(needed)))
         tries.step_ups += 1
         return await self._source.step_up(needed, token)
+
+
+def tool_of(request: httpx2.Request) -> str:
+    """The tool that `request` calls; empty if it calls none."""
+    try:
+        message = json.loads(request.content)
+        return str(message["params"]["name"]) if message["method"] == "tools/call" else ""
+    except (ValueError, KeyError, TypeError, httpx2.RequestNotRead):
+        return ""
 
 
 def _bearer(response: httpx2.Response) -> challenge.Challenge | None:

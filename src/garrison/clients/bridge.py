@@ -9,8 +9,8 @@ proxy speaks one era to each side.
 
 import logging
 import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from io import TextIOWrapper
 from typing import Any, BinaryIO
 
@@ -30,7 +30,10 @@ _LAST = 3.0
 """Seconds that the bridge takes to say goodbye, at most."""
 
 
-async def bridge(url: str, *, wire: Wire | None = None, **options: Any) -> None:
+Found = Callable[[], Awaitable[Mapping[str, Any]]]
+
+
+async def bridge(url: str, *, wire: Wire | None = None, found: Found | None = None, **options: Any) -> None:
     """Serve the MCP server at `url` on standard input and output, until the input ends.
 
     The remote server is connected to by the first request, whose answer says what is wrong if that fails.
@@ -38,16 +41,21 @@ async def bridge(url: str, *, wire: Wire | None = None, **options: Any) -> None:
     Args:
         url: as for `session.connect`.
         wire: standard input and output, where something else was put in their place (see cli/bridge.py).
+        found: finds more options, whenever a session is made.
         options: the others of `session.connect`. Bridges with a common `storage` log in once: see token_source.py.
 
     Raises:
         UsageError: the arguments don't fit together.
     """
     check_configured(url)
-    options["storage"] = options.get("storage") or MemoryTokens()  # a session that is made anew needs no new login
+    memory = MemoryTokens()  # a session that is made anew needs no new login
 
-    def opened(mcp_options: Mapping[str, Any]) -> AbstractAsyncContextManager[Session]:
-        return connect(url, mcp_options=mcp_options, **options)
+    @asynccontextmanager
+    async def opened(mcp_options: Mapping[str, Any]) -> AsyncIterator[Session]:
+        known = {**options, **(await found() if found else {})}
+        known["storage"] = known.get("storage") or memory
+        async with connect(url, mcp_options=mcp_options, **known) as session:
+            yield session
 
     try:
         async with anyio.create_task_group() as tasks:

@@ -5,12 +5,14 @@ the connection lost) is answered here as a JSON-RPC error of that request, and `
 back.
 """
 
+import math
 import secrets
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import suppress
 from importlib.metadata import version
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import anyio
 import httpx2
@@ -25,10 +27,14 @@ from garrison.base.errors import GarrisonError
 from garrison.clients.auth import UNAUTHORIZED, SessionAuth
 from garrison.clients.errors import ConnectionLost, NotSent, ServerUnreachable, SessionEnded
 
+_T = TypeVar("_T")
+
 MAX_BODY = 16 * 1024 * 1024
 """Bytes of one JSON answer, or of one event of an event stream, which the SDK counts."""
 _TIMEOUT = httpx2.Timeout(15.0, read=300.0)
 _SESSION = "mcp-session-id"
+_LISTENING_WITHIN = 5.0
+_GOODBYE = 10.0
 _GATEWAY_ERRORS = frozenset({502, 503, 504})
 _NEVER_LEFT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 _PROBES = {
@@ -78,13 +84,19 @@ class Failures:
 class SessionHttpClient(httpx2.AsyncClient):
     """An httpx2 client whose requests don't raise: failures come back as JSON-RPC errors, by way of `failures`.
 
-    `ended` is set when the stream of what the server says unasked can't be had (any more).
+    `ended` is set when the stream of what the server says unasked can't be had (any more); `listening` when it is open,
+    or won't be.
+
+    Args:
+        auth: puts the token into each request.
+        context: whom to trust.
+        seconds: for a whole answer; an event stream may last longer, its beginning may not.
     """
 
-    def __init__(self, auth: SessionAuth, context: ssl.SSLContext) -> None:
+    def __init__(self, auth: SessionAuth, context: ssl.SSLContext, seconds: float) -> None:
         super().__init__(
             auth=auth,
-            transport=_BoundedTransport(verify=context, trust_env=False, socket_options=_KEEP_ALIVE),
+            transport=_BoundedTransport(context, seconds),
             timeout=_TIMEOUT,
             follow_redirects=False,
             headers={"accept-encoding": "identity"},
@@ -92,12 +104,15 @@ class SessionHttpClient(httpx2.AsyncClient):
         )
         self.failures = Failures()
         self.ended = anyio.Event()
+        self.listening = anyio.Event()
+        self._has_session = False
 
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
         try:
             if request.method == "GET":  # the stream of what the server says unasked: it may be silent for hours
                 request.extensions["timeout"] = {**request.extensions.get("timeout", {}), "read": None}
             response = await super().send(request, **options)
+            self._has_session |= _SESSION in response.headers
             if refused := _lost(request, response):
                 await response.aclose()
                 raise refused
@@ -111,7 +126,20 @@ class SessionHttpClient(httpx2.AsyncClient):
             if request.method == "GET":
                 self.ended.set()
             return self._failed(request, unreachable(str(request.url), error))
+        finally:
+            if request.method == "GET":
+                self.listening.set()
         return response
+
+    async def until_listening(self) -> None:
+        """Wait until the stream of what the server says unasked is open: what it says before that is lost.
+
+        MCP up to 2025-11-25 has that stream, in sessions. Some servers begin to answer only when they have something to
+        say: they are not waited for.
+        """
+        if self._has_session:
+            with anyio.move_on_after(_LISTENING_WITHIN):
+                await self.listening.wait()
 
     async def knock(self, url: str, *, legacy: bool = False) -> httpx2.Headers | None:
         """The headers of the 401 that `url` answers to a request without a token; None if it wants none.
@@ -158,29 +186,56 @@ def _lost(request: httpx2.Request, response: httpx2.Response) -> ServerUnreachab
 
 
 class _BoundedTransport(httpx2.AsyncHTTPTransport):
-    """Answers of bounded size. They come uncompressed: a megabyte of zeros fits into a kilobyte."""
+    """Answers of bounded size and time. They come uncompressed: a megabyte of zeros fits into a kilobyte."""
+
+    def __init__(self, context: ssl.SSLContext, seconds: float) -> None:
+        super().__init__(verify=context, trust_env=False, socket_options=_KEEP_ALIVE)
+        self._seconds = seconds
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        response = await super().handle_async_request(request)
+        if request.method == "GET":  # the stream of what the server says unasked
+            clock = _Deadline(math.inf)
+        else:
+            clock = _Deadline(min(self._seconds, _GOODBYE) if request.method == "DELETE" else self._seconds)
+        response = await clock.bound(super().handle_async_request(request))
         if response.headers.get("content-encoding", "identity") != "identity":
             await response.aclose()
             raise httpx2.RemoteProtocolError("the answer is compressed, which was not asked for")
         if not response.headers.get("content-type", "").startswith("text/event-stream"):
-            response.stream = _BoundedStream(cast("httpx2.AsyncByteStream", response.stream))
+            response.stream = _BoundedStream(cast("httpx2.AsyncByteStream", response.stream), clock)
         return response
 
 
+class _Deadline:
+    """`seconds` from now, for all parts of one answer together: a byte a minute is no sign of life."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._at = anyio.current_time() + seconds
+
+    async def bound(self, part: Awaitable[_T]) -> _T:
+        """`part`. Raises `httpx2.ReadTimeout` where it is not there in time."""
+        try:
+            with anyio.fail_after(self._at - anyio.current_time()):
+                return await part
+        except TimeoutError as error:
+            raise httpx2.ReadTimeout(f"no whole answer in {self._seconds:.0f} s") from error
+
+
 class _BoundedStream(httpx2.AsyncByteStream):
-    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+    def __init__(self, stream: httpx2.AsyncByteStream, clock: _Deadline) -> None:
         self._stream = stream
+        self._clock = clock
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = 0
-        async for chunk in self._stream:
-            size += len(chunk)
-            if size > MAX_BODY:
-                raise httpx2.RemoteProtocolError(f"the answer is larger than {MAX_BODY} bytes")
-            yield chunk
+        size, chunks = 0, aiter(self._stream)
+        with suppress(StopAsyncIteration):
+            while True:
+                chunk = await self._clock.bound(anext(chunks))
+                size += len(chunk)
+                if size > MAX_BODY:
+                    raise httpx2.RemoteProtocolError(f"the answer is larger than {MAX_BODY} bytes")
+                yield chunk
 
     async def aclose(self) -> None:
         await self._stream.aclose()

@@ -2,23 +2,20 @@
 
 A middleware of the SDK's low-level server: the SDK finds out the local client's era and shapes what is answered here
 (`ping`, the handshake's frame, the stream of a `subscriptions/listen`); all else goes to the remote server and comes
-back as it is, or in the words of the other era (wire.py, exchanges.py, changes.py).
+back as it is, or in the words of the other era (wire.py, questions.py, exchanges.py, listening.py, changes.py).
 """
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-import anyio
 from anyio.abc import TaskGroup
 from mcp import MCPError, types
 from mcp.client import advertise
-from mcp.client.session import ClientRequestContext
 from mcp.server.context import CallNext
 from mcp.server.lowlevel import Server
-from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
 from mcp.shared.dispatcher import ProgressFnT
 from mcp.shared.subscriptions import event_from_wire
 from mcp_types import methods
@@ -30,8 +27,11 @@ from garrison.clients.changes import KINDS, Changes
 from garrison.clients.errors import CallRefused
 from garrison.clients.exchanges import Exchanges
 from garrison.clients.http import CLIENT_INFO
-from garrison.clients.link import Clocks, Link
+from garrison.clients.keeper import Clocks
+from garrison.clients.link import Link
+from garrison.clients.listening import Listening
 from garrison.clients.local import Context, Local, progress_of
+from garrison.clients.questions import Questions
 from garrison.clients.session import Session
 from garrison.clients.wire import AnyNotification, is_modern, outgoing, shaped
 
@@ -39,7 +39,6 @@ log = logging.getLogger("garrison.bridge")
 
 Connect = Callable[[Mapping[str, Any]], AbstractAsyncContextManager[Session]]
 """A session that is not entered yet, with these further options of the SDK's client."""
-_ROUNDS = 10
 _SAID_BY_CLIENT = frozenset({"notifications/initialized", "notifications/cancelled"})
 """Notifications about this hop alone. (A cancelled request cancels the remote one where it is waited for.)"""
 
@@ -62,13 +61,13 @@ class Relay:
         self._link = Link(tasks, self._opening, self._renewed, clocks=clocks, **more)
         self._changes = Changes(tasks, self._link, self._tell)
         self._exchanges = Exchanges(tasks)
-        self._bus = InMemorySubscriptionBus()
-        self.server: Server[Any] = Server("garrison-bridge", on_subscriptions_listen=ListenHandler(self._bus))
+        self._questions = Questions(self._local, self._exchanges)
+        self._listening = Listening(self._changes)
+        self.server: Server[Any] = Server("garrison-bridge", on_subscriptions_listen=self._listening.serve)
         self.server.middleware.append(self)
         self._own = {
             "initialize": self._introduce,
             "server/discover": self._introduce,
-            "subscriptions/listen": self._listen,
             "resources/subscribe": self._subscribe,
             "resources/unsubscribe": self._subscribe,
             "logging/setLevel": self._set_level,
@@ -81,15 +80,15 @@ class Relay:
         if ctx.request_id is None:
             return await self._said(ctx, call_next)
         started = time.monotonic()
-        self._local.hear(ctx)
+        await self._local.hear(ctx)
         try:
             answer = await self._answer(ctx, call_next)
         except CallRefused as refused:
             self._log(ctx, started, one_line(refused.said))
             raise MCPError(refused.code, refused.said, refused.data) from refused
         except GarrisonError as error:
-            self._log(ctx, started, f"{one_line(error.message)} {one_line(error.hint)}")
-            raise MCPError(types.INTERNAL_ERROR, f"{error.message}. {error.hint}".rstrip(". ")) from error
+            self._log(ctx, started, f"{one_line(error.message)}. {one_line(error.hint)}")
+            raise _told(ctx, f"{error.message}. {error.hint}".rstrip(". ")) from error
         except ValidationError as error:
             self._log(ctx, started, "the answer can't be said in the client's version of MCP")
             raise MCPError(types.INTERNAL_ERROR, "the server's answer can't be said in this version of MCP") from error
@@ -97,7 +96,7 @@ class Relay:
         return answer
 
     async def _answer(self, ctx: Context, call_next: CallNext) -> Any:
-        if ctx.method == "ping":
+        if ctx.method in {"ping", "subscriptions/listen"}:
             return await call_next(ctx)
         if own := self._own.get(ctx.method):
             return await own(ctx, call_next)
@@ -131,7 +130,11 @@ class Relay:
         else:
             result, version = await self._link.request(ctx.method, params, progress)
             if not self._local.modern:
-                result = await self._questioned(ctx.method, params or {}, progress, result)
+
+                async def again(more: dict[str, Any]) -> dict[str, Any]:
+                    return (await self._link.request(ctx.method, more, progress))[0]
+
+                result = await self._questions.until_none(params or {}, result, again)
         return shaped(ctx.method, result, version, ctx.protocol_version, info)
 
     async def _held(self, ctx: Context, params: dict[str, Any], progress: ProgressFnT | None) -> dict[str, Any]:
@@ -145,41 +148,6 @@ class Relay:
             return (await self._link.request(ctx.method, params or None, on_progress if progress else None))[0]
 
         return await self._exchanges.begin(about, call, progress)
-
-    async def _questioned(
-        self, method: str, params: dict[str, Any], progress: ProgressFnT | None, result: dict[str, Any]
-    ) -> dict[str, Any]:
-        """The final result, for a client that takes questions, of a server that puts them into its results."""
-        for _ in range(_ROUNDS):
-            if not methods.is_input_required(result):
-                return result
-            asked: dict[str, Any] = result.get("inputRequests") or {}
-            answers: dict[str, Any] = {}
-            for key, question in asked.items():
-                answers[key] = await self._ask(str(question.get("method")), question.get("params"))
-            if not asked:
-                await anyio.sleep(0.25)  # the server only wants to be asked again
-            again = {**params, **({"inputResponses": answers} if asked else {})}
-            if (state := result.get("requestState")) is not None:
-                again["requestState"] = state
-            result, _ = await self._link.request(method, again, progress)
-        raise MCPError(types.INTERNAL_ERROR, f"the server asked more than {_ROUNDS} times")
-
-    async def _listen(self, ctx: Context, call_next: CallNext) -> Any:
-        wanted: dict[str, Any] = (ctx.params or {}).get("notifications") or {}
-        kinds = [kind for kind in KINDS if wanted.get(f"{kind}ListChanged") is True]
-        uris = [str(uri) for uri in wanted.get("resourceSubscriptions") or []]
-        async with self._wanting(kinds, uris):
-            return await call_next(ctx)
-
-    @asynccontextmanager
-    async def _wanting(self, kinds: list[str], uris: list[str]) -> AsyncIterator[None]:
-        await self._changes.want(kinds, uris)
-        try:
-            yield
-        finally:
-            with anyio.move_on_after(5, shield=True):
-                await self._changes.leave(kinds, uris)
 
     async def _subscribe(self, ctx: Context, _: CallNext) -> dict[str, Any]:
         act = self._changes.want if ctx.method == "resources/subscribe" else self._changes.leave
@@ -212,24 +180,19 @@ class Relay:
             return
         await call_next(ctx)
         if ctx.method == "notifications/initialized":
+            await self._local.begin()
             await self._changes.want(KINDS, [])
 
     def _opening(self) -> AbstractAsyncContextManager[Session]:
         """A session that says of itself what the local client says, so that the server knows whom it serves."""
-        can = self._local.capabilities
+        extensions = self._local.capabilities.extensions or {}
         options: dict[str, Any] = {
             "cache": None,
             "client_info": self._local.info or CLIENT_INFO,
             "message_handler": self._heard,
+            "extensions": [advertise(name, settings) for name, settings in extensions.items()],
         }
-        if can.sampling is not None:
-            options |= {"sampling_callback": self._asked, "sampling_capabilities": can.sampling}
-        if can.elicitation is not None:
-            options["elicitation_callback"] = self._asked
-        if can.roots is not None:
-            options["list_roots_callback"] = self._asked_for_roots
-        options["extensions"] = [advertise(name, settings) for name, settings in (can.extensions or {}).items()]
-        return self._connect(options)
+        return self._connect(options | self._questions.callbacks())
 
     async def _renewed(self, session: Session) -> None:
         if self._local.log_level and not is_modern(session.client.protocol_version):
@@ -238,32 +201,6 @@ class Relay:
             except GarrisonError as error:
                 log.info("the log level could not be renewed: %s", one_line(error.message))
         await self._changes.renewed(session)
-
-    async def _asked(self, _: ClientRequestContext, params: Any) -> Any:
-        method = (
-            "sampling/createMessage" if isinstance(params, types.CreateMessageRequestParams) else "elicitation/create"
-        )
-        return await self._answered(method, params)
-
-    async def _asked_for_roots(self, _: ClientRequestContext) -> Any:
-        return await self._answered("roots/list", None)
-
-    async def _answered(self, method: str, params: Any) -> Any:
-        """The local client's answer to a request of the remote server's, or its refusal."""
-        asked = params.model_dump(by_alias=True, mode="json", exclude_none=True) if params else None
-        try:
-            answer = await self._ask(method, asked)
-            return methods.parse_client_result(method, "2025-11-25", answer)
-        except MCPError as error:
-            return error.error
-        except ValidationError:
-            return types.ErrorData(code=types.INTERNAL_ERROR, message="the client's answer is not what MCP says")
-
-    async def _ask(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
-        log.info("the server asks: %s", one_line(method))
-        if self._local.modern:
-            return await self._exchanges.ask(method, params or {})
-        return await self._local.ask(method, params)
 
     async def _heard(self, message: Any) -> None:
         """A notification of the remote server's."""
@@ -276,7 +213,7 @@ class Relay:
     async def _tell(self, method: str, params: dict[str, Any] | None) -> None:
         event = event_from_wire(method, params)
         if event is not None and self._local.modern:
-            await self._bus.publish(event)
+            await self._listening.publish(event)
         else:
             await self._local.tell(method, params)
 
@@ -285,6 +222,17 @@ class Relay:
         name = one_line(str((ctx.params or {}).get("name", "")))
         took = f"{1000 * (time.monotonic() - started):.0f} ms"
         log.log(logging.WARNING if failure else logging.INFO, "%s %s: %s", one_line(ctx.method), name, failure or took)
+
+
+def _told(ctx: Context, said: str) -> MCPError:
+    """`said` as an error of this hop.
+
+    Of all answers to `server/discover`, clients that speak both eras take only this one for the server's last word: at
+    any other they try the older handshake, whose refusal, and not what was said, is then what the person reads.
+    """
+    if ctx.method == "server/discover":
+        return MCPError(types.UNSUPPORTED_PROTOCOL_VERSION, said, {"supported": [], "requested": ctx.protocol_version})
+    return MCPError(types.INTERNAL_ERROR, said)
 
 
 def _server_info(session: Session) -> dict[str, Any]:

@@ -17,22 +17,26 @@ _MAX_BACKOFF = 8.0
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to put up with rate limits on one request.
+    """How long to put up with a server.
 
     Attributes:
-        attempts: how often to wait.
+        attempts: how often to wait where it limits the rate of requests.
         total: seconds to wait in all; a server that asks for more gets its answer at once: no.
         jitter: the largest part of a wait that is added to it at random, so that clients don't come back in step.
+        answer: seconds for an answer of the MCP server, to its last byte; a server that goes on talking has no more.
+        document: seconds for an answer of the authorization server, and for each document of metadata.
     """
 
     attempts: int = 4
     total: float = 60.0
     jitter: float = 0.1
+    answer: float = 300.0
+    document: float = 10.0
 
 
 @dataclass(frozen=True)
 class Timing:
-    """The clock, and what tests put in its place."""
+    """The clock and what tests put in its place, and how patient to be."""
 
     clock: Clock = system_clock
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep

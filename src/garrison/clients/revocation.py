@@ -36,7 +36,7 @@ async def log_out(storage: TokenStorage, login: StoredLogin, fetcher: Fetcher, n
     server = await _metadata(login, fetcher)
     if server is None or not server.revocation_endpoint:
         return False
-    check_named(server.revocation_endpoint, "revocation_endpoint", local=is_local(login.url))
+    _check(login, server.revocation_endpoint, "revocation_endpoint")
     # The refresh token first (§2.1): most servers end all that came from it.
     tokens = {"refresh_token": token.refresh_token, "access_token": token.access_token}
     for hint, value in tokens.items():
@@ -54,12 +54,16 @@ async def _client(storage: TokenStorage, login: StoredLogin) -> Client:
 
 
 async def _metadata(login: StoredLogin, fetcher: Fetcher) -> ServerMetadata | None:
-    issuer = check_named(login.key.issuer, "authorization server", local=is_local(login.url))
+    issuer = _check(login, login.key.issuer, "authorization server")
     for url in server_metadata.well_known_urls(issuer):
         answer = await fetcher.get(url)
         if answer.status == _OK:
             return server_metadata.check(answer.json(), issuer)
     return None
+
+
+def _check(login: StoredLogin, url: str, what: str) -> str:
+    return check_named(url, what, local=is_local(login.url), private_addresses=login.private_addresses)
 
 
 async def _revoke(fetcher: Fetcher, server: ServerMetadata, client: Client, form: dict[str, str], now: float) -> None:

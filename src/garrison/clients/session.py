@@ -14,17 +14,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mcp import Client as McpClient
-from mcp import MCPError
 from mcp.client.session import ElicitationFnT
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, GetPromptResult, Prompt, ReadResourceResult, Resource, Tool
-from pydantic import ValidationError
 
-from garrison.base.errors import GarrisonError
 from garrison.base.fetch import Fetcher
+from garrison.clients import sdk_errors
 from garrison.clients.auth import SessionAuth
 from garrison.clients.destination import check_configured, is_local
-from garrison.clients.errors import CallRefused, ServerUnreachable
+from garrison.clients.errors import ServerUnreachable
 from garrison.clients.http import CLIENT_INFO, MAX_BODY, SessionHttpClient
 from garrison.clients.login import Login
 from garrison.clients.means import Wanted, token_source
@@ -36,7 +34,8 @@ from garrison.tls.context import client_context
 
 _T = TypeVar("_T")
 _PAGES = 50
-CALL_TIMEOUT = 300.0
+_GRACE = 1.0
+"""Seconds that the SDK waits longer than http.py does, which can say more about it."""
 
 
 @dataclass(frozen=True)
@@ -101,21 +100,9 @@ class Session:
         try:
             return await answer
         except Exception as error:
-            explained = self._explained(_leaf(error))
-            if explained is None:
+            if (explained := sdk_errors.explained(error, self._failures)) is None:
                 raise
             raise explained from error
-
-    def _explained(self, error: Exception) -> GarrisonError | None:
-        if isinstance(error, MCPError):
-            return self._failures.take(error.data) or CallRefused(error.code, error.message, error.data)
-        if isinstance(error, TimeoutError):
-            return ServerUnreachable("the server did not answer in time")
-        if isinstance(
-            error, ValidationError | RuntimeError
-        ):  # RuntimeError: the SDK's word for a result off its schema
-            return ServerUnreachable("the server's answer is not what MCP and its own schema say")
-        return error if isinstance(error, GarrisonError) else None
 
     async def _pages(self, page_of: Callable[..., Awaitable[Any]], items: Callable[[Any], list[_T]]) -> list[_T]:
         found: list[_T] = []
@@ -208,12 +195,17 @@ async def connect(
     timing = timing or Timing()
     context = ssl_context or client_context(Path(ca_file) if ca_file else None)
     failure: Exception | None = None
-    async with AsyncExitStack() as stack:
+    async with sdk_errors.leaving(), AsyncExitStack() as stack:
         fetcher = await stack.enter_async_context(
-            Fetcher(context, private_addresses=private_addresses or is_local(url))
+            Fetcher(
+                context,
+                private_addresses=private_addresses or is_local(url),
+                timeout=timing.patience.document,
+            )
         )
         source = token_source(wanted, fetcher, timing)
-        http = await stack.enter_async_context(SessionHttpClient(SessionAuth(url, source, timing), context))
+        auth, patience = SessionAuth(url, source, timing), timing.patience
+        http = await stack.enter_async_context(SessionHttpClient(auth, context, patience.answer))
         if source:
             # Before the MCP client starts: it waits ten seconds for its first answer, and a person logs in more slowly.
             unauthorized = await http.knock(url, legacy=mode == "legacy")
@@ -221,19 +213,14 @@ async def connect(
                 await source.replace(None, challenge.bearer(unauthorized.get_list("www-authenticate")))
         options = {"client_info": CLIENT_INFO, "elicitation_callback": elicitation, **(mcp_options or {})}
         transport = streamable_http_client(url, http_client=http, max_sse_event_size=MAX_BODY)
-        mcp = McpClient(transport, mode=mode, read_timeout_seconds=CALL_TIMEOUT, **options)
+        mcp = McpClient(transport, mode=mode, read_timeout_seconds=patience.answer + _GRACE, **options)
         session = Session(mcp, http, source)
         await session.translate(stack.enter_async_context(mcp))
+        if elicitation or mcp_options:  # there is somebody to ask, or to tell
+            await http.until_listening()
         try:
             yield session
         except Exception as error:  # noqa: BLE001 - raised below, where the SDK's task groups don't wrap it in a group
             failure = error
     if failure is not None:
         raise failure
-
-
-def _leaf(error: Exception) -> Exception:
-    """The one exception in `error`: the SDK's task groups wrap what is raised while it connects."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

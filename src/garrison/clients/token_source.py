@@ -15,6 +15,7 @@ import anyio
 
 from garrison.base.clock import Clock
 from garrison.base.errors import GarrisonError
+from garrison.clients import scope_selection
 from garrison.clients.discovery import Discovery, Found
 from garrison.clients.errors import AuthorizationFailed, RedirectTaken, ScopeRefused, TokenRefused
 from garrison.clients.grants import Grant, TokenEndpoint
@@ -24,10 +25,8 @@ from garrison.clients.tokens import Token, TokenKey, TokenStorage
 from garrison.clients.verification import Verifier
 from garrison.oauth import scope as scope_rfc6749
 from garrison.oauth.challenge import Challenge
-from garrison.oauth.errors import InvalidScope
 
 _UNKNOWN_CLIENT = "invalid_client"
-_OFFLINE = "offline_access"  # OpenID Connect Core §11; MCP authorization, refresh tokens
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ class TokenSource:
                 if before and before.server.issuer != self.found.server.issuer:
                     self._asked = self._configured  # what another server granted says nothing here
             found = self.found
-            scopes = self._asked if self._asked is not None else _wanted(challenge, found)
+            scopes = self._asked if self._asked is not None else scope_selection.wanted(challenge, found)
 
             async def get(client: Client) -> Token:
                 kept = await self._kept(found, client, self._configured or frozenset())
@@ -229,9 +228,7 @@ class TokenSource:
         return token
 
     async def _grant(self, found: Found, client: Client, scopes: frozenset[str]) -> Token:
-        asked = scopes
-        if self._means.by_person and scopes and _OFFLINE in _supported(found):
-            asked = scopes | {_OFFLINE}
+        asked = scope_selection.with_refresh_token(scopes, found) if self._means.by_person else scopes
         return await self._means.verifier.verify(
             found, client.client_id, await self._means.grant(found, client, asked), scopes
         )
@@ -239,18 +236,3 @@ class TokenSource:
 
 def _key(found: Found, client: Client) -> TokenKey:
     return TokenKey(found.server.issuer, found.resource.resource, client.client_id)
-
-
-def _supported(found: Found) -> frozenset[str]:
-    """What the authorization server says that it knows (RFC 8414 §2)."""
-    scopes = found.server.document.get("scopes_supported")
-    return frozenset(scope for scope in scopes if isinstance(scope, str)) if isinstance(scopes, list) else frozenset()
-
-
-def _wanted(challenge: Challenge | None, found: Found) -> frozenset[str]:
-    """MCP authorization, scope selection: what the challenge names, or else all that the resource supports."""
-    try:
-        named = scope_rfc6749.parse(challenge.params.get("scope")) if challenge else frozenset()
-    except InvalidScope:
-        named = frozenset()
-    return named or frozenset(found.resource.scopes_supported)

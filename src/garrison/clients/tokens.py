@@ -79,7 +79,7 @@ class StoredLogin:
         client_id: the client that the user named; None if it registered itself, or is described by a document.
         client_secret: that client's, if it has one.
         client_metadata_url: the client's metadata document.
-        omit_resource, issuer_shape, token_audience: as for `connect`.
+        omit_resource, issuer_shape, token_audience, private_addresses: as for `connect`.
     """
 
     url: str
@@ -90,6 +90,7 @@ class StoredLogin:
     omit_resource: bool = False
     issuer_shape: str | None = None
     token_audience: str | None = None
+    private_addresses: bool = False
 
 
 class TokenStorage:

@@ -4,6 +4,7 @@ Authentication, scopes, limits and argument checks are the guard's (demo/system.
 the SDK's own `get_access_token()`.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -116,7 +117,7 @@ async def _found(query: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return await anyio.to_thread.run_sync(query, *arguments)
     except UnknownCustomerError as error:
-        raise ToolError(error.message) from error
+        raise ToolError(error.message, log_level=logging.DEBUG) from error  # the caller's error, and none of ours
 
 
 def _summary(ticket: Ticket) -> dict[str, str]:

@@ -51,7 +51,8 @@ class _ContextByHost(ssl.SSLContext):
     is_for: Callable[[str], bool]
 
     def _of(self, host: Any) -> ssl.SSLContext:
-        return self.there if isinstance(host, str) and self.is_for(host) else self.elsewhere
+        name = host.decode("ascii", "replace") if isinstance(host, bytes) else host  # httpcore gives bytes
+        return self.there if isinstance(name, str) and self.is_for(name) else self.elsewhere
 
     def wrap_bio(
         self,

@@ -1,4 +1,10 @@
-"""DSPy's ReAct, asynchronous. The model's name says the provider, as in LiteLLM (`openai/…`)."""
+"""DSPy's ReAct, asynchronous. The model's name says the provider, as in LiteLLM (`openai/…`).
+
+A model asks for one tool a turn here. `dspy.ReActV2` (3.4) lets it ask for several, but makes the calls one after the
+other; it is marked experimental; calls in the provider's own form are for models that LiteLLM's list knows, not for
+those of one's own; and where a model just answers instead of calling `submit`, another request forces it to, by a
+`tool_choice` that many servers refuse, and the answer is lost.
+"""
 
 import os
 from typing import Any, Unpack
