@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from starlette.responses import Response
 
-from garrison.authserver import authorization_response, cookies, forms, granting, pages, seal
+from garrison.authserver import authorization_response, cookies, forms, granting, pages, seal, way_back
 from garrison.authserver.authorization_response import AuthorizationRequest, failure, success, to_page
 from garrison.authserver.context import Exchange
 from garrison.authserver.records import Client, Code, Family, Session
@@ -42,10 +42,10 @@ async def endpoint(exchange: Exchange) -> Response:
     if session is None:
         return to_page(exchange, "/login", request=sealed)
     if request.error:
-        return failure(exchange, request, request.error)
+        return way_back.answer(exchange, request, await client_of(exchange, request), request.error)
     question = await _question(exchange, sealed, request, session)
     if not question.scopes:
-        return await _refuse(exchange, question, "this user has nothing of the scope that was asked for")
+        return await _nothing_to_grant(exchange, question)
     return await (_decide(exchange, question, form) if posted else _ask(exchange, question))
 
 
@@ -57,10 +57,10 @@ async def agreed_before(exchange: Exchange, sealed: str, session: Session, agree
     """
     request = authorization_response.unseal(exchange, sealed)
     if request.error:
-        return failure(exchange, request, request.error)
+        return way_back.answer(exchange, request, await client_of(exchange, request), request.error)
     question = await _question(exchange, sealed, request, session)
     if not question.scopes:
-        return await _refuse(exchange, question, "this user has nothing of the scope that was asked for")
+        return await _nothing_to_grant(exchange, question)
     if question.scopes <= agreed:
         return await _approve(exchange, question, remembered=False)
     return to_page(exchange, "/consent", request=sealed)
@@ -121,19 +121,25 @@ async def _decide(exchange: Exchange, question: Question, form: forms.Parameters
     # The token covers the scope too: what is granted is what was on the page.
     cookies.check_form_token(exchange, forms.required(form, "csrf"), *_form(question))
     if form.get("decision") != APPROVE:
-        return await _refuse(exchange, question, "the user refused")
+        await _note_refusal(exchange, question, "the user refused")
+        return failure(exchange, question.request, AccessDenied("the user refused"))
     remember = _can_be_remembered(question) and "remember" in form
     return await _approve(exchange, question, remembered=False, remember=remember)
 
 
-async def _refuse(exchange: Exchange, question: Question, reason: str) -> Response:
+async def _nothing_to_grant(exchange: Exchange, question: Question) -> Response:
+    reason = "this user has nothing of the scope that was asked for"
+    await _note_refusal(exchange, question, reason)
+    return way_back.answer(exchange, question.request, question.client, AccessDenied(reason))
+
+
+async def _note_refusal(exchange: Exchange, question: Question, reason: str) -> None:
     await exchange.note(
         Kind.CONSENT_REFUSED,
         subject=question.session.user.username,
         client_id=question.client.client_id,
         reason=reason,
     )
-    return failure(exchange, question.request, AccessDenied(reason))
 
 
 async def _approve(exchange: Exchange, question: Question, *, remembered: bool, remember: bool = False) -> Response:

@@ -122,7 +122,7 @@ async def test_an_error_of_the_provider_is_a_page_and_never_a_redirect(town: Fed
             assert "location" not in response.headers
             assert "call us" not in response.text
             assert "script" not in response.text
-            assert Links(response.text).links[0].startswith("/login?request=")
+            assert Links(response.text).links[0].startswith("/login/provider?request=")
             assert not Links(response.text).refresh
         state = (await departed(town.world, browser, client))["state"]
         assert (await returned(browser, {"state": state, "iss": town.provider.issuer})).status_code == 502
@@ -244,12 +244,12 @@ async def test_a_provider_that_is_down_is_a_503_with_a_way_to_try_again(town: Fe
         town.provider.broken = frozenset()
         town.world.time += RETRY_AFTER
         response = await browser.get(Links(down[0].text).links[0])
-        again = await answered(browser, await browser.get(response.headers["location"]))
+        again = await answered(browser, response)
         for path in ("/token", "/jwks"):
             town.provider.broken = frozenset({path})
             response = await returned(browser, town.provider.authorize(query_of_address(again)))
             assert response.status_code == 503, path
-            assert Links(response.text).links[0].startswith("/login?request=")
+            assert Links(response.text).links[0].startswith("/login/provider?request=")
             again = await answered(browser, await question(town.world, browser, client))
         town.provider.broken = frozenset()
         town.world.time += RETRY_AFTER
