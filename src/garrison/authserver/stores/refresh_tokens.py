@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from garrison.authserver.records import RefreshToken
+from garrison.authserver.records import Family, RefreshToken
 from garrison.authserver.stores.families import FAMILY_COLUMNS, as_family, lock_living_family
 from garrison.authserver.stores.lookup import Lookup
 from garrison.authserver.stores.store import Store
@@ -26,6 +26,16 @@ async def find_refresh_token(store: Store, key: str) -> RefreshToken | None:
     return await store.find(_BY_KEY, key=key)
 
 
+async def find_refreshed_family(store: Store, family_id: str) -> Family | None:
+    """The family, whatever became of it, if there is a row of any token of it."""
+    query = sa.select(*FAMILY_COLUMNS).where(
+        families.c.id == family_id, sa.exists().where(refresh_tokens.c.family_id == families.c.id)
+    )
+    async with store.read() as connection:
+        row = (await connection.execute(query)).one_or_none()
+    return as_family(row) if row else None
+
+
 async def answer_was_lost(store: Store, key: str, since: float) -> bool:
     """Whether the token was used after `since` and its successor was not: whoever asks again may be told it again."""
     async with store.read() as connection:
@@ -35,7 +45,7 @@ async def answer_was_lost(store: Store, key: str, since: float) -> bool:
 async def rotate_refresh(
     store: Store, token: RefreshToken, successor: Successor, *, now: float, grace: float
 ) -> str | None:
-    """Use `token` up and let `successor` take over.
+    """Use `token` up and let `successor` take over; those of the family that were used before the grace go.
 
     Returns:
         The salt of the token's successor: `successor.salt`; or an older one, if the token was used no more than `grace`
@@ -55,6 +65,8 @@ async def rotate_refresh(
         if used.rowcount != 1:
             salt: str | None = connection.scalar(_lost_answer(token.key, now - grace))
             return salt
+        long_used = (refresh_tokens.c.family_id == token.family.id) & (refresh_tokens.c.used_at < now - grace)
+        connection.execute(refresh_tokens.delete().where(long_used))
         connection.execute(
             refresh_tokens.insert().values(
                 key=successor.key, family_id=token.family.id, expires_at=successor.expires_at
