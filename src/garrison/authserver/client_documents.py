@@ -17,6 +17,7 @@ from garrison.authserver.stores.clients import find_client, put_document_client
 from garrison.base.errors import FetchError
 from garrison.base.events import Kind
 from garrison.base.fetch import Fetched
+from garrison.base.peers import neighbourhood
 from garrison.oauth import client_metadata
 from garrison.oauth.client_metadata import ClientMetadata
 from garrison.oauth.errors import InvalidClientMetadata, OAuthError
@@ -61,7 +62,9 @@ def _covers(allowed: str, host: str) -> bool:
 
 async def _fetched(exchange: Exchange, client_id: str) -> Client:
     try:
-        answer = await exchange.server.fetcher.get(client_id, max_bytes=client_metadata.MAX_DOCUMENT)
+        answer = await exchange.server.fetcher.get(
+            client_id, max_bytes=client_metadata.MAX_DOCUMENT, asker=neighbourhood(exchange.address)
+        )
         _check_answer(answer)
         metadata = client_metadata.check_document(answer.json(), client_id)
     except FetchError as error:
