@@ -18,6 +18,7 @@ from garrison.base.errors import FetchError
 from garrison.base.events import Kind
 from garrison.base.fetch import Fetched
 from garrison.base.peers import neighbourhood
+from garrison.content.json_text import JsonError, parse_json
 from garrison.oauth import client_metadata
 from garrison.oauth.client_metadata import ClientMetadata
 from garrison.oauth.errors import InvalidClientMetadata, OAuthError
@@ -66,9 +67,11 @@ async def _fetched(exchange: Exchange, client_id: str) -> Client:
             client_id, max_bytes=client_metadata.MAX_DOCUMENT, asker=neighbourhood(exchange.address)
         )
         _check_answer(answer)
-        metadata = client_metadata.check_document(answer.json(), client_id)
+        metadata = client_metadata.check_document(parse_json(answer.body), client_id)
     except FetchError as error:
         raise InvalidClientMetadata("the client's metadata document could not be fetched", detail=str(error)) from error
+    except JsonError as error:
+        raise InvalidClientMetadata("the client's metadata document is not JSON", detail=str(error)) from error
     except OAuthError as error:
         raise InvalidClientMetadata(error.description, detail=error.detail) from error
     fresh_until = exchange.now + freshness.seconds(answer.headers, exchange.now)

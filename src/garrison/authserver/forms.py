@@ -1,7 +1,6 @@
 """Parameters of a query or a form (RFC 6749 §3.1, §3.2 and appendix B): each at most once, empty ones as if absent."""
 
 import asyncio
-import json
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote_plus
@@ -9,6 +8,7 @@ from urllib.parse import unquote_plus
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
 
+from garrison.content.json_text import JsonError, parse_json
 from garrison.oauth.errors import InvalidRequest
 
 FORM = "application/x-www-form-urlencoded"
@@ -88,18 +88,16 @@ async def read_form(request: Request, max_bytes: int) -> Parameters:
 
 
 async def read_json(request: Request, max_bytes: int) -> Any:
-    """The JSON of a POST body.
+    """The JSON of a POST body: nothing that could not be answered in JSON again, nor be kept by every database.
 
     Raises:
         InvalidRequest: as `read_form`.
     """
     body = await _read(request, JSON, max_bytes)
     try:
-        document = json.loads(body)
-        json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair is no text, and can't be answered
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest("the body is not JSON") from error
-    return document
+        return parse_json(body)
+    except JsonError as error:
+        raise InvalidRequest("the body is not JSON", detail=str(error)) from error
 
 
 async def _read(request: Request, media_type: str, max_bytes: int) -> bytes:
