@@ -192,8 +192,20 @@ async def test_what_is_only_in_userinfo_is_fetched_and_must_be_about_the_same_pe
             town.provider.userinfo = changes
             response = await signed_in(town, browser, client)
             assert (response.status_code, reasons(town)[-1]) == (502, "userinfo is about somebody else (sub)")
+        town.provider.userinfo, town.provider.userinfo_status = {}, 403
+        assert (await signed_in(town, browser, client)).status_code == 502
+        assert reasons(town)[-1] == "userinfo answered 403"
+        town.provider.userinfo_status = 200
         town.provider.userinfo, town.provider.in_userinfo = {"email": "root@example.com"}, frozenset({"groups"})
         assert (await signed_in(town, browser, client)).status_code == 303
+
+
+async def test_an_access_token_of_another_type_is_no_sign_in(town: Federation) -> None:
+    client = await town.world.client()
+    town.provider.token_type = "mac"
+    async with town.world.browser() as browser:
+        assert (await signed_in(town, browser, client)).status_code == 502
+    assert nobody_signed_in(town)
 
 
 async def test_the_id_token_has_the_last_word(town: Federation) -> None:
