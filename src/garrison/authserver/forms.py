@@ -87,6 +87,18 @@ async def read_form(request: Request, max_bytes: int) -> Parameters:
     return parse(await _read(request, FORM, max_bytes))
 
 
+async def read_either(request: Request, max_bytes: int) -> Parameters:
+    """The parameters of a POST's form, or else of the query, each at most once.
+
+    Raises:
+        InvalidRequest: as `read_form`, or one came twice.
+    """
+    query: bytes = request.scope["query_string"]
+    parameters = await read_form(request, max_bytes) if request.method == "POST" else parse(query)
+    parameters.check_unrepeated()
+    return parameters
+
+
 async def read_json(request: Request, max_bytes: int) -> Any:
     """The JSON of a POST body: nothing that could not be answered in JSON again, nor be kept by every database.
 
