@@ -186,7 +186,8 @@ async def test_42_scope_narrows_for_one_token_and_never_widens(world: World) -> 
 @ON_EVERY_ENGINE
 async def test_42_scope_that_the_user_has_lost_is_lost_and_what_they_gain_is_not_gained(world: World) -> None:
     client, token = await start(world)
-    await admin.set_user_scope(world.store, "alice", "customer:read security:read")
+    await admin.set_user_scope(world.store, "alice", "customer:read security:read", events=world.events)
+    assert world.events.of(Kind.USER_CHANGED)[0].reason == "another scope"
     body = (await world.refresh(client, token)).json()
     assert body["scope"] == "customer:read"
     await admin.set_user_scope(world.store, "alice", "security:read")

@@ -84,9 +84,18 @@ async def set_password(
     return password
 
 
-async def set_user_scope(store: Store, username: str, scope: str) -> None:
+async def set_user_scope(
+    store: Store, username: str, scope: str, *, events: EventSink = NOBODY, clock: Clock = system_clock
+) -> None:
     """What was granted shrinks with it at the next refresh, and never grows."""
-    if not await users.set_user_scope(store, username, registration.scope(scope)):
+    wanted = registration.scope(scope)
+    if (await show_user(store, username)).external:
+        raise UsageError(
+            f"{username} signs in at the identity provider, whose claims decide about their scope",
+            "Change auth.identity_provider.allow, or the claims.",
+        )
+    await tell(events, clock, Kind.USER_CHANGED, username, subject=username, reason="another scope")
+    if not await users.set_user_scope(store, username, wanted):
         raise _no_user(username)
 
 

@@ -350,6 +350,8 @@ async def test_an_external_user_has_no_password_that_could_be_guessed_or_set(tow
             assert (await browser.post("/login", data=fields)).status_code == 403
     with pytest.raises(UsageError, match="no password here"):
         await admin.set_password(town.world.store, username, PASSWORD)
+    with pytest.raises(UsageError, match="claims decide"):
+        await admin.set_user_scope(town.world.store, username, "security:read")
 
 
 async def test_an_external_user_gets_no_way_in_beside_the_provider(town: Federation) -> None:
