@@ -3,6 +3,7 @@
     ca.pem ca-key.pem server.pem server-key.pem ca-bundle.pem    the local authority and what it signed (tls/)
     secret.key           32 random bytes: sessions and form tokens are bound, and the signing keys sealed, with them
     auth.db events.db customers.db                               what the servers remember
+    events.db.pending-*  events of each process that are not in events.db yet
     client.json user.json demo-accounts.json                     the first clients and users, with their secrets
     issuers.json         the addresses that the authorization server was served at from here
 

@@ -224,10 +224,10 @@ class Guard:
 
     def _outbound(self, call: Call, caller: Caller, send: Send) -> Send:
         if self._filter_lists and lists.concerns(call):
-            return lists.ListFilter(send, self._policy, caller).send
+            return lists.filtering(send, self._policy, caller)
         message = call.message
         if message is not None and results.concerns(message):
-            return results.ResultAmender(send, lambda state: self._states.bind(state, caller, message)).send
+            return results.amending(send, lambda state: self._states.bind(state, caller, message))
         return send
 
     def _stream_lifetime(self, call: Call, caller: Caller) -> float | None:

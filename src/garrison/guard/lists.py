@@ -8,6 +8,7 @@ streamed untouched. One that can't be read doesn't pass (fail closed).
 """
 
 import json
+from functools import partial
 from typing import Any
 
 from starlette.types import Send
@@ -17,6 +18,7 @@ from garrison.guard.decision import decide_unseen
 from garrison.guard.policy import Policy
 from garrison.guard.rewriting import Rewriter, UnreadableError, rendered
 from garrison.guard.types import Call, Caller
+from garrison.oauth.access_token import AccessToken
 
 METHODS = frozenset({"tools/list", "resources/list", "resources/templates/list", "prompts/list"})
 _NAMES = {"tools": "name", "prompts": "name", "resources": "uri", "resourceTemplates": "uriTemplate"}
@@ -28,36 +30,35 @@ def concerns(call: Call) -> bool:
     return call.message.method in METHODS if call.message else call.request.method == "GET"
 
 
-class ListFilter:
-    """Stands in for `send`, in front of `send`."""
+def filtering(send: Send, policy: Policy, caller: Caller) -> Send:
+    """What stands in for `send`, in front of it."""
+    return Rewriter(send, partial(_cut, policy, caller.token)).send
 
-    def __init__(self, send: Send, policy: Policy, caller: Caller) -> None:
-        self._policy = policy
-        self._token = caller.token
-        self.send = Rewriter(send, self._cut).send
 
-    def _cut(self, text: bytes) -> bytes:
-        """A JSON-RPC message, or a batch of them (MCP 2025-03-26), with only those entries that the caller may use."""
-        try:
-            document = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise UnreadableError("the list is not JSON") from error
-        messages = document if isinstance(document, list) else [document]
-        held_lists = [self._cut_message(message) for message in messages]
-        return rendered(document) if any(held_lists) else text
+def _cut(policy: Policy, token: AccessToken, text: bytes) -> bytes:
+    """A JSON-RPC message, or a batch of them (MCP 2025-03-26), with only those entries that the caller may use."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError("the list is not JSON") from error
+    messages = document if isinstance(document, list) else [document]
+    held_lists = [_cut_message(policy, token, message) for message in messages]
+    return rendered(document) if any(held_lists) else text
 
-    def _cut_message(self, message: Any) -> bool:
-        """Cuts `message` itself; False when there is no list in it."""
-        result = message.get("result") if isinstance(message, dict) else None
-        if not isinstance(result, dict) or not result.keys() & {*_NAMES, "cacheScope"}:
-            return False
-        for member, name in _NAMES.items():
-            if isinstance(entries := result.get(member), list):
-                result[member] = [entry for entry in entries if self._allowed(member, name, entry)]
-        if "cacheScope" in result:
-            result["cacheScope"] = "private"  # it is this caller's list now, and nobody else's
-        return True
 
-    def _allowed(self, member: str, name: str, entry: Any) -> bool:
-        named = entry.get(name) if isinstance(entry, dict) else None
-        return decide_unseen(self._policy, self._token, listed(self._policy, member, named)).allowed
+def _cut_message(policy: Policy, token: AccessToken, message: Any) -> bool:
+    """Cuts `message` itself; False when there is no list in it."""
+    result = message.get("result") if isinstance(message, dict) else None
+    if not isinstance(result, dict) or not result.keys() & {*_NAMES, "cacheScope"}:
+        return False
+    for member, name in _NAMES.items():
+        if isinstance(entries := result.get(member), list):
+            result[member] = [entry for entry in entries if _allowed(policy, token, member, name, entry)]
+    if "cacheScope" in result:
+        result["cacheScope"] = "private"  # it is this caller's list now, and nobody else's
+    return True
+
+
+def _allowed(policy: Policy, token: AccessToken, member: str, name: str, entry: Any) -> bool:
+    named = entry.get(name) if isinstance(entry, dict) else None
+    return decide_unseen(policy, token, listed(policy, member, named)).allowed

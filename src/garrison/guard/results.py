@@ -6,6 +6,7 @@ caching) is always `private`. A result that can't be read goes on as it is: a st
 
 import json
 from collections.abc import Callable
+from functools import partial
 
 from mcp_types.methods import CACHEABLE_METHODS, INPUT_REQUIRED_METHODS
 from starlette.types import Send
@@ -23,26 +24,28 @@ def concerns(message: Message) -> bool:
     return message.modern and message.method in METHODS
 
 
-class ResultAmender:
-    """Stands in for `send`, in front of `send`. Args: bind: makes an app's state the caller's own."""
+def amending(send: Send, bind: Callable[[str], str]) -> Send:
+    """What stands in for `send`, in front of it. Args: bind: makes an app's state the caller's own.
 
-    def __init__(self, send: Send, bind: Callable[[str], str]) -> None:
-        self._bind = bind
-        self.send = Rewriter(send, self._amend, lenient=True).send
+    A function and no object with a bound method of its own in it: that cycle would keep each call, with all that it
+    holds, until the garbage collector comes, and have that come twice as often.
+    """
+    return Rewriter(send, partial(_amend, bind), lenient=True).send
 
-    def _amend(self, text: bytes) -> bytes:
-        if _STATE_KEY not in text and _SCOPE_KEY not in text:
-            return text
-        try:
-            message = json.loads(text)
-        except (ValueError, RecursionError):
-            return text
-        result = message.get("result") if isinstance(message, dict) else None
-        if not isinstance(result, dict):
-            return text
-        amended = dict(result)
-        if isinstance(state := result.get(STATE), str):
-            amended[STATE] = self._bind(state)
-        if SCOPE in result:
-            amended[SCOPE] = "private"
-        return text if amended == result else rendered({**message, "result": amended})
+
+def _amend(bind: Callable[[str], str], text: bytes) -> bytes:
+    if _STATE_KEY not in text and _SCOPE_KEY not in text:
+        return text
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    result = message.get("result") if isinstance(message, dict) else None
+    if not isinstance(result, dict):
+        return text
+    amended = dict(result)
+    if isinstance(state := result.get(STATE), str):
+        amended[STATE] = bind(state)
+    if SCOPE in result:
+        amended[SCOPE] = "private"
+    return text if amended == result else rendered({**message, "result": amended})

@@ -8,7 +8,7 @@ from typing import Literal
 
 from garrison.base.errors import EventStoreError
 from garrison.base.files import PRIVATE_FILE
-from garrison.monitor.rows import SCHEMA, VERSION
+from garrison.monitor.rows import JOURNALS, SCHEMA, VERSION
 
 FileIdentity = tuple[int, int]
 Durability = Literal["process", "power"]
@@ -19,8 +19,12 @@ def failed(error: Exception) -> EventStoreError:
     return EventStoreError(f"Events can't be stored: {error}.", "Look at the disk and the event store's file.")
 
 
-def gone(path: Path) -> EventStoreError:
-    return EventStoreError("The event store's file is gone.", f"Restart to make {path} again.")
+class StoreGoneError(EventStoreError):
+    """What was opened has no name any more, or another one has it."""
+
+
+def gone(path: Path) -> StoreGoneError:
+    return StoreGoneError("The event store's file is gone.", f"Restart to make {path} again.")
 
 
 def open_for_writing(path: Path, busy_timeout: float, *, fsync: bool) -> tuple[sqlite3.Connection, FileIdentity]:
@@ -94,10 +98,12 @@ def _make_durable(connection: sqlite3.Connection, path: Path, *, fsync: bool) ->
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("BEGIN IMMEDIATE")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version not in (0, VERSION):
+    if version not in range(VERSION + 1):
         raise EventStoreError(f"The event store {path} is of version {version}.", "Use the Garrison that made it.")
     if version == 0:
         for statement in SCHEMA:
             connection.execute(statement)
+    if version < VERSION:
+        connection.execute(JOURNALS)
         connection.execute(f"PRAGMA user_version = {VERSION:d}")
     connection.execute("COMMIT")

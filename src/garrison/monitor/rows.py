@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -17,8 +16,8 @@ _ENCODE = msgspec.json.Encoder().encode
 _WORDS = {kind: (str(kind.value), str(SEVERITIES.get(kind, Severity.INFO).value)) for kind in Kind}
 """Each kind and its severity as plain texts, which SQLite takes without asking what they are."""
 
-VERSION = 1
-"""SQLite's `user_version` of a file with this table."""
+VERSION = 2
+"""SQLite's `user_version` of a file with these tables; version 1 had no journals."""
 
 SCHEMA = (
     """CREATE TABLE events (
@@ -29,34 +28,18 @@ SCHEMA = (
     # Most events are `info`: an index that leaves them out costs them nothing.
     "CREATE INDEX events_severity ON events (severity) WHERE severity <> 'info'",
 )
+JOURNALS = "CREATE TABLE journals (name TEXT PRIMARY KEY, moved INTEGER NOT NULL) WITHOUT ROWID"
+"""How many bytes of each journal (journal.py) are in the other table."""
 COLUMNS = "id, time, kind, severity, correlation_id, subject, client_id, address, target, reason, detail"
-_INSERT = f"INSERT INTO events ({COLUMNS}) VALUES "  # noqa: S608  constants only
-_PLACES = f"({', '.join('?' * 11)})"
-INSERT = _INSERT + _PLACES
-AT_ONCE = 16
-"""Rows of one statement at most: it costs a third of a transaction of as many statements."""
+INSERT = f"INSERT INTO events ({COLUMNS}) VALUES ({', '.join('?' * 11)})"  # noqa: S608  constants only
 
 
-def insertion(rows: Sequence[Row]) -> tuple[str, Sequence[str | float]]:
-    """One statement that inserts all of `rows`, at most `AT_ONCE`, and its values."""
-    values: tuple[str | float, ...] = rows[0]
-    for row in rows[1:]:
-        values += row
-    return _insert_many(len(rows)), values
-
-
-@lru_cache(AT_ONCE)
-def _insert_many(number: int) -> str:
-    return _INSERT + ", ".join([_PLACES] * number)
-
-
-def to_row(event: Event, now: float) -> Row:
-    """A row that SQLite is sure to take, so that one event can't spoil the transaction of others.
+def to_row(event: Event) -> Row:
+    """A row that SQLite is sure to take, so that one event, whose time is set, can't spoil the transaction of others.
 
     Raises:
         EventStoreError: a time or detail that is not finite, or text that is not Unicode.
     """
-    time = event.time or now
     kind, severity = _WORDS[event.kind]
     who = (event.correlation_id, event.subject, event.client_id, event.address)
     about = (event.target, event.reason)
@@ -65,12 +48,12 @@ def to_row(event: Event, now: float) -> Row:
         if not texts.isascii():
             texts.encode("utf-8")
         detail = _encoded(event.detail) if event.detail else "{}"
-        finite = math.isfinite(time)
+        finite = math.isfinite(event.time)
     except (ValueError, TypeError, OverflowError) as error:
         raise _unstorable() from error
     if not finite:
         raise _unstorable()
-    return (event.id, time, kind, severity, *who, *about, detail)
+    return (event.id, event.time, kind, severity, *who, *about, detail)
 
 
 def _encoded(detail: Mapping[str, Scalar]) -> str:

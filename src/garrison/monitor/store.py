@@ -1,25 +1,32 @@
 """Durable security events in SQLite: an `EventSink` for any number of tasks, threads and processes.
 
 `write` returns when its event is durable. With durability "process", the default, it survives the end of the process,
-however sudden (WAL, `synchronous=NORMAL`); a power cut may take the last moments. With "power" it survives that too, as
-far as the disk keeps its word on fsync, and costs the wait for it. Reading runs in threads and disturbs no writer.
-Processes may share the file.
+however sudden, but a power cut may take the last moments: it is in a file of the process's own (journal.py), and in the
+database as soon as somebody reads, or within a moment. With "power" it survives that too, as far as the disk keeps its
+word on fsync, and costs the wait for it. Reading runs in threads and disturbs no writer. Processes may share the file.
 """
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from pathlib import Path
 from typing import Any, Self
+
+from msgspec.structs import replace
 
 from garrison.base.clock import Clock, system_clock
 from garrison.base.errors import EventStoreError
 from garrison.base.events import Event, Kind, Severity
 from garrison.monitor.database import Durability, open_for_reading
-from garrison.monitor.rows import COLUMNS, from_row, to_row
-from garrison.monitor.writer import Writer
+from garrison.monitor.group_commit import GroupCommitWriter
+from garrison.monitor.journaled import JournaledWriter
+from garrison.monitor.rows import COLUMNS, from_row
 
 _PAGE = 500
+_WRITERS: Mapping[Durability, type[JournaledWriter | GroupCommitWriter]] = {
+    "process": JournaledWriter,
+    "power": GroupCommitWriter,
+}
 
 
 class EventStore:
@@ -46,7 +53,7 @@ class EventStore:
         self._durability = durability
         self._busy_timeout = busy_timeout
         self._clock = clock
-        self._writer: Writer | None = None
+        self._writer: JournaledWriter | GroupCommitWriter | None = None
 
     async def open(self) -> None:
         """Make or open the file.
@@ -55,7 +62,7 @@ class EventStore:
             EventStoreError: that isn't possible.
         """
         try:
-            self._writer = await asyncio.to_thread(Writer, self._path, self._busy_timeout, self._durability)
+            self._writer = await asyncio.to_thread(_WRITERS[self._durability], self._path, self._busy_timeout)
         except (OSError, sqlite3.Error) as error:
             raise EventStoreError(
                 f"The event store {self._path} can't be opened: {error}.", "Check the folder and its permissions."
@@ -87,19 +94,19 @@ class EventStore:
         """
         if self._writer is None:
             raise EventStoreError("The event store is not open.")
-        waiting = self._writer.submit(to_row(event, event.time or self._clock()))
+        waiting = self._writer.submit(event if event.time else replace(event, time=self._clock()))
         if waiting is not None:
             await waiting
 
     def write_soon(self, event: Event) -> None:
-        """Store `event` within a moment (writer.SOON), or with the next one: for what tells how an act ended.
+        """Store `event` within a moment, or with the next one: for what tells how an act ended.
 
         Raises:
             EventStoreError: it won't be.
         """
         if self._writer is None:
             raise EventStoreError("The event store is not open.")
-        self._writer.submit_soon(to_row(event, event.time or self._clock()))
+        self._writer.submit_soon(event if event.time else replace(event, time=self._clock()))
 
     async def recent(
         self, limit: int = 50, *, kinds: Collection[Kind] | None = None, cursor: int | None = None
@@ -149,14 +156,14 @@ class EventStore:
         return [(row[0], from_row(row[1:])) for row in rows]
 
     async def _select(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        if self._writer is not None:
-            self._writer.flush()
         try:
             return await asyncio.to_thread(self._select_now, statement, values)
         except sqlite3.Error as error:
             raise EventStoreError(f"The event store {self._path} can't be read: {error}.") from error
 
     def _select_now(self, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        if self._writer is not None:
+            self._writer.flush()
         connection = open_for_reading(self._path, self._busy_timeout)
         try:
             return connection.execute(statement, values).fetchall()

@@ -1,9 +1,7 @@
-"""Writes events, each answered only when it is durable or isn't going to be.
+"""Writes events that must survive a power cut, each answered only when it is durable or isn't going to be.
 
-Where durable means "survives a power cut", one thread writes with group commit: a commit waits for the disk, and
-whatever is queued meanwhile goes into the next transaction together, so the wait is shared by all who write at the
-time. Where it means "survives the process", events are written at once (direct.py), and the thread takes what would
-have to wait.
+One thread writes with group commit: a commit waits for the disk, and whatever is queued meanwhile goes into the next
+transaction together, so the wait is shared by all who write at the time.
 
 What only tells how a thing ended may be stored a moment later (`submit_soon`): it goes into the next event's
 transaction, which costs a third of one of its own.
@@ -20,13 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from garrison.base.errors import EventStoreError
-from garrison.monitor.database import Durability, failed, gone, identify, open_for_writing
-from garrison.monitor.direct import Direct
-from garrison.monitor.rows import INSERT, Row
+from garrison.base.events import Event
+from garrison.monitor.database import failed, gone, identify, open_for_writing
+from garrison.monitor.rows import INSERT, Row, to_row
 
 SOON = 0.05
 """Seconds that an event of `submit_soon` is kept in memory at most."""
-MAX_HELD = 1000
 _MAX_BATCH = 1000
 
 _log = logging.getLogger(__name__)
@@ -40,23 +37,17 @@ class _Waiting:
     answer: asyncio.Future[None] | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Checkpoint:
-    """Asks the thread to copy the write-ahead log into the file."""
-
-
-class Writer:
-    """Appends rows to the file at `path`; opens it when made, in whatever thread that is.
+class GroupCommitWriter:
+    """Appends events to the file at `path`; opens it when made, in whatever thread that is.
 
     Attributes:
         healthy: the last commit worked.
     """
 
-    def __init__(self, path: Path, busy_timeout: float, durability: Durability = "power") -> None:
+    def __init__(self, path: Path, busy_timeout: float) -> None:
         self._path = path
-        self._connection, self._identity = open_for_writing(path, busy_timeout, fsync=durability == "power")
-        self._direct = Direct(path, self._identity) if durability == "process" else None
-        self._queue: queue.SimpleQueue[_Waiting | _Checkpoint | None] = queue.SimpleQueue()
+        self._connection, self._identity = open_for_writing(path, busy_timeout, fsync=True)
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._held: list[Row] = []
         self._alarmed: asyncio.AbstractEventLoop | None = None  # one alarm serves all that comes until it rings
         self._gate = threading.Lock()  # nothing enters the queue after the None that ends it
@@ -65,32 +56,29 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="event-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, row: Row) -> asyncio.Future[None] | None:
-        """None when `row` is durable already, else a future of the running loop that is done when it is.
+    def submit(self, event: Event) -> asyncio.Future[None]:
+        """A future of the running loop that is done when `event` is durable.
 
         Raises:
             EventStoreError: the writer is closed. The future raises it when the commit failed.
         """
+        row = to_row(event)
         with self._gate:
             self._check_open()
-            rows = [*self._held, row]
-            answer = None
-            if not self._written_at_once(rows):
-                answer = asyncio.get_running_loop().create_future()
-                self._queue.put(_Waiting(rows, answer))
+            answer = asyncio.get_running_loop().create_future()
+            self._queue.put(_Waiting((*self._held, row), answer))
             self._held.clear()
         return answer
 
-    def submit_soon(self, row: Row) -> None:
-        """Have `row` stored together with the next one, or after `SOON` seconds; what then fails goes to the log.
+    def submit_soon(self, event: Event) -> None:
+        """Have `event` stored together with the next one, or after `SOON` seconds; what then fails goes to the log.
 
         Raises:
-            EventStoreError: the writer is closed, or has been able to store nothing for long.
+            EventStoreError: the writer is closed.
         """
+        row = to_row(event)
         with self._gate:
             self._check_open()
-            if len(self._held) >= MAX_HELD:
-                raise EventStoreError(f"{MAX_HELD} events wait for a store that takes none.")
             self._held.append(row)
             loop = asyncio.get_running_loop()
             if self._alarmed is not loop:
@@ -102,45 +90,24 @@ class Writer:
         self.flush()
 
     def flush(self) -> None:
-        """Store what `submit_soon` holds; what can't be stored is held on to, for the next time."""
+        """Have what `submit_soon` holds stored next."""
         with self._gate:
-            if not self._held or self._closed:
-                return
-            try:
-                if not self._written_at_once(self._held):
-                    self._queue.put(_Waiting(tuple(self._held), None))
-            except EventStoreError as error:
-                _log.error("%d events wait to be stored: %s", len(self._held), error.message)
-            else:
+            if self._held and not self._closed:
+                self._queue.put(_Waiting(tuple(self._held), None))
                 self._held.clear()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise EventStoreError("The event store is closed.")
-
-    def _written_at_once(self, rows: Sequence[Row]) -> bool:
-        if self._direct is None:
-            return False
-        if self._direct.checkpoint_is_due():
-            self._queue.put(_Checkpoint())
-        try:
-            written = self._direct.write(rows)
-        except EventStoreError:
-            self.healthy = False
-            raise
-        self.healthy = self.healthy or written
-        return written
 
     def close(self) -> None:
         """Write what is queued, then end. Blocks."""
         with self._gate:
             if not self._closed:
                 self._closed = True
-                self._queue.put(_Waiting(self._held, None))
+                self._queue.put(_Waiting(tuple(self._held), None))
                 self._queue.put(None)
         self._thread.join()
-        if self._direct is not None:
-            self._direct.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EventStoreError("The event store is closed.")
 
     def _run(self) -> None:
         going_on = True
@@ -149,13 +116,11 @@ class Writer:
             while len(batch) < _MAX_BATCH and not self._queue.empty():
                 batch.append(self._queue.get())
             going_on = None not in batch
-            waiting = [one for one in batch if isinstance(one, _Waiting)]
+            waiting = [one for one in batch if one is not None]
             if waiting:
                 failure = self._commit([row for one in waiting for row in one.rows])
                 self.healthy = failure is None
                 _answer(waiting, failure)
-            if any(isinstance(one, _Checkpoint) for one in batch):
-                self._checkpoint()
         self._connection.close()
 
     def _commit(self, rows: Sequence[Row]) -> EventStoreError | None:
@@ -170,11 +135,6 @@ class Writer:
         if identify(self._path) != self._identity:  # SQLite writes on into a file that was deleted
             return gone(self._path)
         return None
-
-    def _checkpoint(self) -> None:
-        # RESTART keeps writers out for its moments, who then come this way; else under steady load it would never end.
-        with suppress(sqlite3.Error):  # next time, then: the log only grows meanwhile
-            self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
 
     def _roll_back(self) -> None:
         with suppress(sqlite3.Error):  # SQLite may have rolled back by itself, as it does when the disk is full

@@ -1,0 +1,336 @@
+"""Journals: what is in one is durable, and comes into the database once, whoever moves it and whoever is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sqlite3
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from garrison.base.errors import EventStoreError
+from garrison.base.events import Event, Kind
+from garrison.monitor.collect import Collector
+from garrison.monitor.database import open_for_writing
+from garrison.monitor.journal import MAX_LINE, Journal, journals, to_line
+from garrison.monitor.journaled import JournaledWriter
+from garrison.monitor.store import EventStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.monitor.conftest import StartProgram
+
+
+def event(target: str = "") -> Event:
+    return Event(kind=Kind.CALL_ALLOWED, correlation_id="c", target=target, time=1.0)
+
+
+def targets(events: list[Event]) -> list[str]:
+    return [one.target for one in events]
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    yield
+    other.execute("ROLLBACK")
+    other.close()
+
+
+@pytest.fixture
+def collector(path: Path) -> Iterator[Collector]:
+    connection, identity = open_for_writing(path, 60, fsync=False)
+    yield Collector(path, connection, identity)
+    connection.close()
+
+
+async def written_until(store: EventStore, error: str) -> int:
+    """How many events could be written before one was refused."""
+    for number in range(100_000):
+        try:
+            await store.write(event(str(number)))
+        except EventStoreError as refused:
+            if error in refused.message:
+                return number
+            raise
+        await asyncio.sleep(0)
+    pytest.fail("nothing was refused")
+
+
+async def until_healthy(store: EventStore, *, healthy: bool = True) -> None:
+    async with asyncio.timeout(60):
+        while store.healthy != healthy:
+            await asyncio.sleep(0.001)
+
+
+def stored(path: Path) -> list[str]:
+    connection = sqlite3.connect(path)
+    found = [row[0] for row in connection.execute("SELECT target FROM events ORDER BY cursor")]
+    connection.close()
+    return found
+
+
+async def test_a_locked_database_holds_nobody_up_and_misses_nothing(path: Path) -> None:
+    async with EventStore(path, busy_timeout=0.01) as store:
+        with locked(path):
+            await store.write(event("patient"))
+            await until_healthy(store, healthy=False)  # it is seen that the database takes nothing
+            await store.write(event("too"))
+        assert targets(await store.recent()) == ["patient", "too"]
+        assert store.healthy
+
+
+async def test_what_waits_for_the_database_has_a_bound(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("garrison.monitor.journaled.MAX_BACKLOG", 2000)
+    async with EventStore(path, busy_timeout=0.01) as store:
+        with locked(path):
+            written = await written_until(store, "too many wait")
+            assert not store.healthy
+        assert targets(await store.recent()) == [str(number) for number in range(written)]
+        await store.write(event("next"))
+
+
+async def test_what_is_to_be_stored_soon_has_a_bound(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("garrison.monitor.journaled.MAX_HELD", 3)
+    monkeypatch.setattr("garrison.monitor.journaled.SOON", 60)
+    async with EventStore(path) as store:
+        for name in "abc":
+            store.write_soon(event(name))
+        with pytest.raises(EventStoreError, match="takes none"):
+            store.write_soon(event("d"))
+        await store.write(event("next"))
+        assert targets(await store.recent()) == ["a", "b", "c", "next"]
+
+
+async def test_while_it_can_be_stored_nowhere_it_is_kept_up_to_a_bound(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("garrison.monitor.journaled.RETRY", 0.001)
+    hidden = path.with_name("elsewhere.db")
+    async with EventStore(path) as store:
+        await store.write(event("first"))
+        assert await store.cursor() == 1
+        path.rename(hidden)
+        store.write_soon(event("held"))
+        await until_healthy(store, healthy=False)
+        with pytest.raises(EventStoreError, match="gone"):
+            await store.write(event("refused"))
+        hidden.rename(path)
+        await until_healthy(store)
+        await store.write(event("next"))
+        assert targets(await store.recent()) == ["first", "held", "next"]
+    assert caplog.text.count("events wait to be stored") == 1
+
+
+async def test_closing_leaves_no_journal_and_no_entry_of_one(path: Path) -> None:
+    async with EventStore(path) as store:
+        await store.write(event("x"))
+        assert len(journals(path)) == 1
+    assert journals(path) == []
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT count(*) FROM journals").fetchone() == (0,)
+    connection.close()
+
+
+async def test_what_could_not_be_moved_at_closing_is_moved_by_the_next(path: Path) -> None:
+    store = EventStore(path, busy_timeout=0.01)
+    await store.open()
+    await store.recent()
+    with locked(path):
+        await store.write(event("left"))
+        await store.aclose()
+    assert stored(path) == []
+    async with EventStore(path) as next_one:
+        assert targets(await next_one.recent()) == ["left"]
+        assert len(journals(path)) == 1
+
+
+async def test_the_journal_of_a_killed_process_is_moved_and_deleted(path: Path, start_program: StartProgram) -> None:
+    program = start_program(
+        """
+import os, signal
+async def main():
+    async with EventStore(path) as store:
+        for n in range(100): await store.write(event(str(n)))
+        os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(main())
+"""
+    )
+    assert await asyncio.to_thread(program.wait) == -signal.SIGKILL
+    (journal,) = journals(path)
+    async with EventStore(path) as store:
+        assert targets(await store.recent(200)) == [str(n) for n in range(100)]
+    assert not journal.exists()
+
+
+async def test_a_long_journal_gives_way_to_a_new_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("garrison.monitor.journaled.LONG", 1000)
+    async with EventStore(path) as store:
+        seen = set(journals(path))
+        for number in range(200):
+            await store.write(event(str(number)))
+            if number % 20 == 0:
+                await store.recent()
+                seen |= set(journals(path))
+                assert len(journals(path)) <= 2
+        assert targets(await store.recent(1000)) == [str(number) for number in range(200)]
+    assert len(seen) > 3
+    assert journals(path) == []
+
+
+async def test_who_moves_and_is_killed_moves_nothing_twice(path: Path, start_program: StartProgram) -> None:
+    """Movers of the same journal are killed at whatever moment; what they moved, others don't."""
+    journal = Journal(path)
+    for number in range(2000):
+        journal.append(to_line(event(str(number))))
+    code = """
+import garrison.monitor.collect as collect
+collect._PORTION = 4000
+from garrison.monitor.database import open_for_writing
+connection, identity = open_for_writing(path, 60, fsync=False)
+print("begun", flush=True)
+collect.Collector(path, connection, identity).collect_all()
+"""
+    for _ in range(3):
+        movers = [start_program(code) for _ in range(2)]
+        for mover in movers:
+            assert mover.stdout is not None
+            await asyncio.to_thread(mover.stdout.readline)
+            mover.send_signal(signal.SIGKILL)
+            await asyncio.to_thread(mover.wait)
+    journal.close()
+    async with EventStore(path) as store:
+        await store.recent()
+    assert Counter(stored(path)) == Counter(str(number) for number in range(2000))
+
+
+def test_who_opened_a_journal_that_another_deleted_moves_nothing_of_it(path: Path, collector: Collector) -> None:
+    journal = Journal(path)
+    journal.append(to_line(event("once")))
+    descriptor = os.open(journal.path, os.O_RDONLY)
+    collector.collect(journal.path)
+    collector.forget(journal.path)
+    assert collector._move(journal.path.name, descriptor) > 0
+    assert stored(path) == ["once"]
+    os.close(descriptor)
+    journal.close()
+
+
+def test_a_journal_in_use_is_moved_but_not_deleted(path: Path, collector: Collector) -> None:
+    journal = Journal(path)
+    journal.append(to_line(event("a")))
+    collector.collect_all()
+    assert journal.path.exists()
+    journal.append(to_line(event("b")))
+    collector.collect_all()
+    assert stored(path) == ["a", "b"]
+    journal.close()
+    collector.collect_all()
+    assert not journal.path.exists()
+
+
+def test_a_part_of_an_event_waits_for_its_rest_and_spoils_none(path: Path, collector: Collector) -> None:
+    journal = Journal(path)
+    line = to_line(event("whole"))
+    journal.append(line + line[:20])
+    collector.collect_all()
+    assert stored(path) == ["whole"]
+    journal.append(line[20:])
+    collector.collect_all()
+    assert stored(path) == ["whole", "whole"]
+    journal.close()
+
+
+def test_what_is_no_event_is_passed_over_and_said(
+    path: Path, collector: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = Journal(path)
+    journal.append(bytes(100) + b"\n" + b'{"kind":"of.tomorrow","correlation_id":"c"}\n' + to_line(event("good")))
+    collector.collect_all()
+    assert stored(path) == ["good"]
+    assert caplog.text.count("no event") == 2
+    journal.close()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/etc/hostname")])
+def test_what_is_no_journal_is_left_alone(path: Path, collector: Collector, make: object) -> None:
+    assert callable(make)
+    stranger = path.with_name(f"{path.name}.pending-stranger")
+    make(stranger)
+    collector.collect_all()
+    assert os.path.lexists(stranger)
+    assert stored(path) == []
+
+
+def test_after_a_part_of_an_event_a_new_journal_begins(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = JournaledWriter(path, busy_timeout=60)
+    writer.submit(event("before"))
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[: len(data) // 2]))
+    with pytest.raises(EventStoreError, match="took a part"):
+        writer.submit(event("half"))
+    monkeypatch.undo()
+    writer.submit(event("after"))
+    writer.close()
+    assert writer.healthy
+    assert stored(path) == ["before", "after"]
+    assert journals(path) == []
+
+
+def test_a_journal_that_was_deleted_takes_nothing_more(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    writer = JournaledWriter(path, busy_timeout=60)
+    writer.flush()
+    for journal in journals(path):
+        journal.unlink()
+    with pytest.raises(EventStoreError, match="gone"):
+        writer.submit(event("nowhere"))
+    writer.submit(event("after"))
+    writer.close()
+    assert stored(path) == ["after"]
+    assert "is gone" in caplog.text
+
+
+def test_an_event_has_a_greatest_length(path: Path) -> None:
+    with pytest.raises(EventStoreError, match="too long"):
+        to_line(event("x" * MAX_LINE))
+    assert len(to_line(event("x" * (MAX_LINE - 1000)))) < MAX_LINE
+
+
+async def test_a_store_without_journals_is_brought_up(path: Path) -> None:
+    async with EventStore(path) as store:
+        await store.write(event("old"))
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("DROP TABLE journals")
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    async with EventStore(path) as store:
+        await store.write(event("new"))
+        assert targets(await store.recent()) == ["old", "new"]
+
+
+async def test_what_a_killed_process_left_is_moved_without_being_asked_for(path: Path) -> None:
+    left = Journal(path)
+    left.append(to_line(event("left")))
+    left.close()
+    async with EventStore(path), asyncio.timeout(60):
+        while left.path.exists():
+            await asyncio.sleep(0.001)
+    assert stored(path) == ["left"]
+
+
+def test_a_journal_of_another_user_is_left_alone(
+    path: Path, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(path)
+    journal.append(to_line(event("forged")))
+    journal.close()
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    collector.collect_all()
+    assert stored(path) == []
