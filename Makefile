@@ -47,7 +47,7 @@ $(OPENAI3)/.ready: $(STAMP) requirements/openai3.txt
 	  $$UV pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-mutants: $(STAMP)  ## take each check of the authorization server away in turn, and see the tests notice
+mutants: $(STAMP) services  ## take each check of the authorization server away in turn, and see the tests notice
 	@$(BIN)/python -m tests.mutants.run
 
 fuzz: $(STAMP)  ## 20,000 bad requests to the authorization server, others every day

@@ -10,8 +10,9 @@ from starlette.types import ASGIApp, Message
 
 from garrison.authserver import errors
 from garrison.authserver.app import ROUTES
+from garrison.authserver.federation import departure
 
-PAGES = tuple(row.path for row in ROUTES if row.error is errors.as_page)
+PAGES = (*(row.path for row in ROUTES if row.error is errors.as_page), departure.PATH, departure.RETURN_PATH)
 """Whose errors are for people."""
 
 
@@ -80,7 +81,7 @@ async def ask(app: ASGIApp, request: Request) -> Answer:
 
 def judge(request: Request, answer: Answer, secrets: Iterable[str]) -> None:
     """Raises `AssertionError` if this is no answer to give."""
-    assert answer.status < 500, "the server failed"
+    assert answer.status < 500 or _is_the_providers_fault(request, answer), "the server failed"
     told = answer.text + " ".join(value for name, value in answer.headers if name != "set-cookie")
     for wrong in ("Traceback", 'File "', "<script>"):
         assert wrong not in told
@@ -94,8 +95,13 @@ def judge(request: Request, answer: Answer, secrets: Iterable[str]) -> None:
         _judge_refusal(request, answer)
 
 
+def _is_the_providers_fault(request: Request, answer: Answer) -> bool:
+    """Only there can the identity provider have answered with something that is none, or not at all."""
+    return request.path == departure.RETURN_PATH and answer.status in (502, 503) and "identity provider" in answer.text
+
+
 def _judge_refusal(request: Request, answer: Answer) -> None:
-    if request.path in PAGES and answer.status != 405:
+    if request.path in PAGES and answer.status not in (404, 405):
         assert answer.header("content-type") == "text/html; charset=utf-8"
         assert "frame-ancestors 'none'" in answer.header("content-security-policy")
         assert request.method == "HEAD" or "</html>" in answer.text

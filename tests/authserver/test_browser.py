@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -27,6 +27,7 @@ from starlette.routing import Route
 from garrison.authserver import admin
 from garrison.authserver.app import create_app
 from garrison.authserver.settings import AuthServerSettings
+from garrison.authserver.stores.clients import save_client
 from garrison.authserver.stores.store import Store, open_store
 from garrison.base.events import Kind
 from garrison.oauth import jwks, pkce, totp
@@ -232,6 +233,14 @@ async def test_a_person_signs_in_refuses_allows_takes_it_back_and_signs_out(town
     await page.until("document.querySelector('[role=status]')")
     await look(page, "grants-none")
     assert await town.refresh(client, body) == 400
+
+    stranger = replace(client.client, client_id="client_stranger", source="registration")
+    await save_client(town.store, stranger, None)
+    await page.open(town.authorization(replace(client, client_id=stranger.client_id)) + "&scope=a&scope=b")
+    await page.shows("Nothing was allowed")
+    await look(page, "not-redirected")
+    await page.run("document.querySelector('a[rel=noreferrer]').click()")
+    assert (await town.answer(page))["error"] == "invalid_request"
 
     await page.open(f"{town.issuer}/logout")
     await page.shows("Sign out?")

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from joserfc import jws
 
 from garrison.authserver import admin
-from garrison.authserver.client_keys import BACK_OFF, MAX_SETS, ClientKeys
+from garrison.authserver.client_keys import BACK_OFF, MAX_OF_ONE, MAX_SETS, ClientKeys
 from garrison.authserver.stores.assertions import use_assertion
 from garrison.authserver.stores.purge import purge
 from garrison.base.errors import UsageError
@@ -339,6 +339,29 @@ async def test_34_key_sets_kept_are_bounded_in_number() -> None:
     await ask(MAX_SETS + 10)
     assert len(keys._sets) == MAX_SETS
     assert len(web.asked) > MAX_SETS
+
+
+async def test_34_one_asker_keeps_nobody_elses_key_sets_out_however_many_it_names() -> None:
+    web, now = Web(), 0.0
+    keys = ClientKeys(web, lambda: now)
+
+    async def ask(numbers: range, asker: str) -> None:
+        for number in numbers:
+            with pytest.raises(InvalidClient):
+                await keys.get(f"https://keys.example/{number}", "kid", asker=asker)
+
+    for begin in range(0, MAX_SETS, MAX_OF_ONE):
+        await ask(range(begin, begin + MAX_OF_ONE + 1), "198.51.100.0/24")
+        now += BACK_OFF
+    web.asked.clear()
+    for _ in range(2):
+        await ask(range(MAX_SETS), "198.51.100.0/24")
+    assert len(web.asked) == MAX_OF_ONE, "those that it had asked for before count too"
+    web.publish("https://mine.example/", jwks.public_set([KEY]))
+    assert await keys.get("https://mine.example/", KEY.kid, asker="203.0.113.0/24")
+    web.publish("https://keys.example/0", jwks.public_set([KEY]))
+    now += BACK_OFF
+    assert await keys.get("https://keys.example/0", KEY.kid, asker="203.0.113.0/24")
 
 
 async def test_34_an_assertion_is_used_once_for_as_long_as_clocks_may_differ(world: World) -> None:

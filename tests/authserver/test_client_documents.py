@@ -1,5 +1,6 @@
 """Statements 23 and 51 to 57: clients that are known by the URL of a document about them (CIMD)."""
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -219,6 +220,28 @@ async def test_54_the_fetcher_that_the_server_makes_itself_goes_to_public_addres
         url = "https://localhost:1/client.json"
         assert is_error_page(await browser.get("/authorize", params=world.authorization(known_by(url))))
     assert "special-use address" in str(world.events.of(Kind.CLIENT_REFUSED)[0].detail["detail"])
+
+
+async def test_54_the_keys_of_a_client_that_the_operator_knows_are_at_a_public_address_too(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        address = f"https://127.0.0.1:{listener.getsockname()[1]}/"
+        client = await world.client(method="private_key_jwt", jwks_uri=address)
+        now = world.time
+        claims = {
+            "iss": client.client_id,
+            "sub": client.client_id,
+            "aud": ISSUER,
+            "iat": now,
+            "exp": now + 60,
+            "jti": "1",
+        }
+        form = {"grant_type": "client_credentials", "client_assertion_type": client_assertion.TYPE}
+        async with world.browser(await world.another_app(fetcher=None)) as http:
+            signed = signed_jwt.sign(KEY, claims, typ="JWT")
+            assert (await http.post("/token", data={**form, "client_assertion": signed})).status_code == 401
+        with pytest.raises(BlockingIOError):
+            listener.accept()
 
 
 @pytest.mark.parametrize(

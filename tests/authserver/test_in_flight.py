@@ -14,6 +14,8 @@ from garrison.authserver.stores.sessions import Shown, count_sessions, end_other
 from garrison.authserver.stores.totp import SealedTotp, save_totp
 from garrison.authserver.stores.users import find_user
 from garrison.base.events import Kind
+from tests.authserver.authenticator import Authenticator, text
+from tests.authserver.factor_world import add_passkey, answer, show_password
 from tests.authserver.world import CHEAP, ON_EVERY_ENGINE, RESOURCE, World
 
 READ = frozenset({"customer:read"})
@@ -153,4 +155,24 @@ async def test_who_signs_in_while_the_password_changes_is_not_signed_in(
     monkeypatch.setattr(world.events, "write", write)
     async with world.browser() as browser:
         assert (await world.sign_in(browser, "/login")).status_code == 403
+        assert (await browser.get("/account/grants")).headers["location"] == "/login"
+
+
+async def test_44_who_signs_in_by_a_passkey_while_it_is_removed_is_not_signed_in(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.user()
+    given, device = world.events.write, Authenticator()
+    async with world.browser() as browser:
+        await show_password(world, browser)
+        await add_passkey(browser, device)
+
+    async def write(event: object) -> None:
+        await given(event)  # type: ignore[arg-type]
+        if getattr(event, "kind", None) is Kind.LOGIN_SUCCEEDED:
+            assert await passkeys.remove_passkey(world.store, "alice", text(device.credential_id))
+
+    monkeypatch.setattr(world.events, "write", write)
+    async with world.browser() as browser:
+        assert (await answer(browser, device)).status_code == 403
         assert (await browser.get("/account/grants")).headers["location"] == "/login"

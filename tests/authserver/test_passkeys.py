@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from garrison.authserver import admin, admin_factors
+from garrison.authserver import admin, admin_factors, seal
 from garrison.authserver.factors import add_passkey as adding
 from garrison.authserver.factors import challenges
 from garrison.authserver.stores.passkeys import Passkey, passkeys_of, save_passkey
@@ -168,10 +168,27 @@ async def test_a_challenge_is_answered_once_by_the_browser_that_got_it_for_its_p
         for challenge in ("", "e30.x"):
             assert (await answer(browser, device, challenge=challenge)).status_code == 403
         await show_password(world, browser)
-        registration = Forms((await passkey_page(browser)).text).fields("/account/passkey")["challenge"]
+        page = await passkey_page(browser)
+        registration = {
+            "challenge": Forms(page.text).fields("/account/passkey")["challenge"],
+            "credential": device.get(options(page)),
+            "csrf": seal.mac(world.settings.secret, "form", browser.cookies["__Host-garrison"], "passkey", ""),
+        }
+        assert (await browser.post("/passkey", data=registration)).status_code == 403, "for another purpose"
         await sign_out(browser)
-        assert (await answer(browser, device, challenge=registration)).status_code == 403, "for another purpose"
         assert not await signed_in(browser)
+
+
+async def test_an_answer_to_another_challenge_is_refused(world: World, device: Authenticator) -> None:
+    async with world.browser() as browser:
+        stale = device.get(options(await browser.get("/passkey")))
+        assert (await answer(browser, device, credential=stale)).status_code == 403
+        await show_password(world, browser)
+        new = Authenticator()
+        stale = new.create(options(await passkey_page(browser)))
+        assert (await add_passkey(browser, new, credential=stale)).status_code == 403
+    assert [event.reason for event in world.events.of(Kind.LOGIN_FAILED)] == ["passkey", "new passkey"]
+    assert len(await passkeys_of(world.store, "alice")) == 1
 
 
 async def test_a_wrong_answer_uses_the_challenge_up(world: World, device: Authenticator) -> None:
@@ -208,7 +225,9 @@ async def test_what_is_no_credential_is_refused_like_any_other(world: World, dev
 
 async def test_a_disabled_user_and_a_removed_passkey_sign_in_no_more(world: World, device: Authenticator) -> None:
     await admin.disable_user(world.store, "alice", clock=world.now)
+    before = len(world.events.of(Kind.LOGIN_SUCCEEDED))
     assert await refused(world, device)
+    assert len(world.events.of(Kind.LOGIN_SUCCEEDED)) == before
     await admin.disable_user(world.store, "alice", disabled=False, clock=world.now)
     async with world.browser() as browser:
         await answer(browser, device)

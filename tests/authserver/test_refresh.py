@@ -11,8 +11,9 @@ from garrison.authserver.admin import NewClient
 from garrison.authserver.admin_grants import list_grants, revoke_grant, show_grant
 from garrison.authserver.stores.codes import consume_code, find_code
 from garrison.authserver.stores.families import revoke_family
+from garrison.authserver.stores.purge import KEPT, purge
 from garrison.authserver.stores.refresh_tokens import Successor, find_refresh_token, rotate_refresh
-from garrison.authserver.stores.tables import users
+from garrison.authserver.stores.tables import refresh_tokens, users
 from garrison.base.errors import EventStoreError, UsageError
 from garrison.base.events import Kind
 from tests.authserver.test_code import everything_on_disk, issued
@@ -29,6 +30,11 @@ async def alive(world: World, client: NewClient, token: str) -> bool:
     response = await world.refresh(client, token)
     assert response.status_code == 200 or response.json()["error"] == "invalid_grant"
     return response.status_code == 200
+
+
+async def rows(world: World) -> int:
+    async with world.store.read() as connection:
+        return len((await connection.execute(refresh_tokens.select())).all())
 
 
 @pytest.mark.parametrize("public", [False, True])
@@ -100,6 +106,48 @@ async def test_41_without_grace_of_many_refreshes_at_once_exactly_one_succeeds(m
 
 
 @ON_EVERY_ENGINE
+async def test_41_a_client_that_refreshes_all_day_leaves_no_rows_and_each_of_its_tokens_is_still_known(
+    make_world: Make,
+) -> None:
+    world = await make_world()
+    client, token = await start(world)
+    used = [token]
+    for _ in range(8):
+        world.time += world.settings.refresh_grace + 1
+        used.append((await world.refresh(client, used[-1])).json()["refresh_token"])
+    assert await rows(world) == 2, "the one in use, and the one before it"
+    thief = await world.client()
+    assert not await alive(world, thief, used[2]), "whoever owns no token of the family can't end it"
+    assert await alive(world, client, used.pop())
+    assert not await alive(world, client, used[2])
+    assert world.events.of(Kind.TOKEN_REUSED)[0].subject == "alice"
+    assert all([not await alive(world, client, token) for token in used])
+
+
+async def test_41_a_token_that_nobody_was_given_ends_nothing(world: World) -> None:
+    client, token = await start(world)
+    family, random, signature = token.split(".")
+    for forged in (
+        f"{family}.{seal.new_secret()}.{signature}",
+        f"{family}.{random}.{seal.new_secret()}",
+        f"{family}.{random}.",
+        f"{seal.new_id()}.{random}.{signature}",
+    ):
+        assert not await alive(world, client, forged)
+    assert not world.events.of(Kind.TOKEN_REUSED)
+    assert await alive(world, client, token)
+
+
+async def test_43_a_token_that_expired_unused_long_ago_is_no_reuse(make_world: Make) -> None:
+    world = await make_world(refresh_idle_lifetime=100, refresh_absolute_lifetime=10 * KEPT)
+    client, token = await start(world)
+    world.time += 100 + KEPT + 1
+    await purge(world.store, world.time)
+    assert not await alive(world, client, token)
+    assert not world.events.of(Kind.TOKEN_REUSED)
+
+
+@ON_EVERY_ENGINE
 async def test_42_another_client_can_not_refresh_nor_end_the_grant(world: World) -> None:
     client, token = await start(world)
     for thief in (await world.client(), await world.client(public=True)):
@@ -138,7 +186,8 @@ async def test_42_scope_narrows_for_one_token_and_never_widens(world: World) -> 
 @ON_EVERY_ENGINE
 async def test_42_scope_that_the_user_has_lost_is_lost_and_what_they_gain_is_not_gained(world: World) -> None:
     client, token = await start(world)
-    await admin.set_user_scope(world.store, "alice", "customer:read security:read")
+    await admin.set_user_scope(world.store, "alice", "customer:read security:read", events=world.events)
+    assert world.events.of(Kind.USER_CHANGED)[0].reason == "another scope"
     body = (await world.refresh(client, token)).json()
     assert body["scope"] == "customer:read"
     await admin.set_user_scope(world.store, "alice", "security:read")
@@ -338,6 +387,20 @@ async def test_45_a_client_revokes_its_own_grant(world: World) -> None:
             assert (await http.post("/revoke", data={"token": token}, auth=auth)).status_code == 200
     assert not await alive(world, client, token)
     assert len(world.events.of(Kind.TOKEN_REVOKED)) == 1
+
+
+async def test_45_a_token_that_was_used_long_ago_ends_the_grant_too(world: World) -> None:
+    """Its client may have lost the newer ones, to a thief even."""
+    client, first = await start(world)
+    token = first
+    for _ in range(3):
+        world.time += world.settings.refresh_grace + 1
+        token = (await world.refresh(client, token)).json()["refresh_token"]
+    async with world.browser() as http:
+        auth = (client.client_id, client.client_secret or "")
+        assert (await http.post("/introspect", data={"token": first}, auth=auth)).json() == {"active": False}
+        assert (await http.post("/revoke", data={"token": first}, auth=auth)).status_code == 200
+    assert not await alive(world, client, token)
 
 
 @ON_EVERY_ENGINE

@@ -1,6 +1,7 @@
 """Statements 8, 23 and 47: clients that register themselves (RFC 7591)."""
 
 import json
+import re
 from typing import Any
 
 import httpx2
@@ -259,13 +260,29 @@ async def test_23_a_public_client_that_registered_itself_is_asked_about_every_ti
             await world.decide(browser, page, remember="yes")
 
 
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"response_type": "token"}, "unsupported_response_type"),
+        ({"code_challenge": "short"}, "invalid_request"),
+        ({"scope": "customer:read"}, "access_denied"),
+    ],
+)
 async def test_18_a_client_that_registered_itself_is_no_open_redirector_though_it_has_a_secret(
-    open_world: World,
+    open_world: World, changes: dict[str, str], error: str
 ) -> None:
+    """An error leads to it neither before the sign-in nor after, but by a link that says where it goes."""
+    await open_world.user(scope="security:read")
     client = await registered(open_world)
     async with open_world.browser() as browser:
-        response = await browser.get("/authorize", params=open_world.authorization(client, response_type="token"))
-    assert response.headers["location"].startswith("/consent?")
+        response = await browser.get("/authorize", params=open_world.authorization(client, **changes))
+        assert response.headers["location"].startswith("/consent?")
+        for _ in range(2):
+            page = await open_world.consent_page(browser, client, **changes)
+            assert (page.status_code, page.headers.get("location")) == (400, None)
+            (link,) = re.findall(r'<a href="(https://app[^"]+)" rel="noreferrer">go back to app.example</a>', page.text)
+            assert link.startswith(f"https://app.example/callback?error={error}&amp;")
+            assert "Notebook" in page.text
 
 
 @ON_EVERY_ENGINE

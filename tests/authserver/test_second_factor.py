@@ -202,10 +202,12 @@ async def test_26_the_note_between_password_and_code_is_host_bound_secure_http_o
 
 
 async def test_an_app_is_set_up_by_its_first_right_code_alone(world: World) -> None:
-    await world.user()
-    async with world.browser() as browser, world.browser() as elsewhere:
+    for username in ("alice", "bob"):
+        await world.user(username)
+    async with world.browser() as browser, world.browser() as elsewhere, world.browser() as another:
         for each in (browser, elsewhere):
             await show_password(world, each)
+        await show_password(world, another, "bob")
         page = await app_page(browser)
         fields, secret = Forms(page.text).fields("/account/app"), shown_secret(page)
         wrong = await browser.post("/account/app", data={**fields, "code": "000000"})
@@ -216,6 +218,7 @@ async def test_an_app_is_set_up_by_its_first_right_code_alone(world: World) -> N
         assert len(shown_recovery_codes(done)) == 10
         assert await signed_in(browser)
         assert not await signed_in(elsewhere), "it was begun without a code"
+        assert await signed_in(another)
         again = await browser.post("/account/app", data={**fields, "code": code(world, secret)})
         assert again.status_code == 400
         assert await admin_factors.show_factors(world.store, "alice") == admin_factors.Factors(True, 10, 0)
@@ -274,6 +277,7 @@ async def test_the_app_is_removed_by_the_password_or_a_code_and_nothing_else(wor
             assert await find_totp(world.store, "alice")
             assert (await confirm(browser, "remove-app", right)).headers["location"] == f"{OVERVIEW}?done=app-removed"
             assert await find_totp(world.store, "alice") is None
+            assert await admin_factors.show_factors(world.store, "alice") == admin_factors.Factors()
         await sign_out(browser)
         assert (await show_password(world, browser)).headers["location"] == ACCOUNT
 
@@ -287,6 +291,8 @@ async def test_25_confirming_is_slowed_down_too(world: World, secret: bytes) -> 
             assert (await confirm(browser, "remove-app", "wrong password")).status_code == 403
         assert (await confirm(browser, "remove-app")).status_code == 429
         assert (await confirm(browser, "remove-app", code(world, secret))).status_code == 429
+    reasons = [event.reason for event in world.events.of(Kind.LOGIN_FAILED)]
+    assert reasons == ["wrong confirmation"] * 6 + ["back-off of confirmations"] * 2
     assert await find_totp(world.store, "alice")
 
 
@@ -362,6 +368,19 @@ async def test_what_can_not_be_recorded_does_not_happen(world: World, secret: by
     assert await find_totp(world.store, "alice")
 
 
+async def test_an_app_that_can_not_be_recorded_is_not_set_up(world: World) -> None:
+    await world.user()
+    async with world.browser() as browser:
+        await show_password(world, browser)
+        page = await app_page(browser)
+        fields = {**Forms(page.text).fields("/account/app"), "code": code(world, shown_secret(page))}
+        world.events.broken = True
+        assert (await browser.post("/account/app", data=fields)).status_code == 503
+        assert await find_totp(world.store, "alice") is None
+        world.events.broken = False
+        assert (await browser.post("/account/app", data=fields)).status_code == 200
+
+
 async def test_an_operator_sees_and_resets_a_users_factors(world: World, secret: bytes) -> None:
     await world.user("bob")
     none, alices = admin_factors.Factors(), admin_factors.Factors(totp=True, recovery_codes=10)
@@ -384,9 +403,11 @@ async def test_a_user_signs_every_other_browser_out(world: World) -> None:
     await world.user()
     client = await world.client()
     body = await world.tokens(client)
-    async with world.browser() as browser, world.browser() as elsewhere:
+    await world.user("bob")
+    async with world.browser() as browser, world.browser() as elsewhere, world.browser() as another:
         for each in (browser, elsewhere):
             await show_password(world, each)
+        await show_password(world, another, "bob")
         page = await browser.get(OVERVIEW)
         assert "and 2 other browsers" in page.text
         fields = Forms(page.text).fields(OVERVIEW)
@@ -396,6 +417,7 @@ async def test_a_user_signs_every_other_browser_out(world: World) -> None:
         assert "other browser" not in (await browser.get(done.headers["location"])).text.partition("<section")[2]
         assert await signed_in(browser)
         assert not await signed_in(elsewhere)
+        assert await signed_in(another)
     assert (await world.refresh(client, body["refresh_token"])).status_code == 400
 
 

@@ -74,7 +74,7 @@ class Web(Fetcher):
         fields = {"content-type": "application/json", **{n.replace("_", "-"): v for n, v in headers.items()}}
         self.pages[url] = Fetched(status, fields, json.dumps(document).encode())
 
-    async def get(self, url: str, *, max_bytes: int = MAX_BYTES) -> Fetched:
+    async def get(self, url: str, *, max_bytes: int = MAX_BYTES, asker: str = "") -> Fetched:
         self.asked.append(url)
         if url not in self.pages:
             raise FetchError(f"{url} did not answer")

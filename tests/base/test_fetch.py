@@ -5,6 +5,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import anyio
 import pytest
@@ -378,6 +379,21 @@ async def test_more_requests_than_there_is_room_for_are_refused_at_once_and_room
                     await fetcher.get(f"http://127.0.0.1:{http_port}/big?10")
                 tasks.cancel_scope.cancel()
             assert len((await fetcher.get(f"http://127.0.0.1:{http_port}/big?10")).body) == 10
+
+
+async def test_one_asker_leaves_room_for_the_others(http_port: int) -> None:
+    async with Fetcher(private_addresses=True, timeout=60, at_once=3, at_once_each=2) as fetcher:
+        address = f"http://127.0.0.1:{http_port}"
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(2):
+                    tasks.start_soon(partial(fetcher.get, f"{address}/silent", asker="one"))
+                await anyio.wait_all_tasks_blocked()
+                with pytest.raises(FetchError, match="too many others"):
+                    await fetcher.get(f"{address}/big?10", asker="one")
+                assert len((await fetcher.get(f"{address}/big?10", asker="two")).body) == 10
+                tasks.cancel_scope.cancel()
+            assert len((await fetcher.get(f"{address}/big?10", asker="one")).body) == 10
 
 
 async def test_name_servers_that_are_silent_hold_up_no_other_fetchers_look_ups(

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from garrison.base.errors import UsageError
-from garrison.base.peers import Peers, stranger_unit
+from garrison.base.peers import Peers, neighbourhood, stranger_unit
 
 PROXIES = Peers(["10.0.0.0/8", "2001:db8::1"])
 
@@ -82,3 +82,10 @@ def test_an_ipv6_site_is_one_stranger_and_an_ipv4_address_is_one() -> None:
     assert stranger_unit("fe80::1%eth0") == "fe80::/64"
     assert stranger_unit("198.51.100.1") == "198.51.100.1"
     assert stranger_unit("") == ""
+
+
+def test_neighbours_are_who_may_well_be_one_owner() -> None:
+    assert neighbourhood("198.51.100.1") == neighbourhood("::ffff:198.51.100.255") == "198.51.100.0/24"
+    assert neighbourhood("2001:db8::1") == neighbourhood("2001:db8:0:ffff::1%eth0") == "2001:db8::/48"
+    assert neighbourhood("2001:db8:1::1") != neighbourhood("2001:db8::1")
+    assert neighbourhood("") == ""

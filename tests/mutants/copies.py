@@ -24,9 +24,10 @@ HEAVY: tuple[str, ...] = ("hypothesis", "alembic.command", "sqlalchemy.dialects.
 HEAVY += ("joserfc.jwk", "joserfc.jws", "httpx2", "httpcore2", "h2.connection", "truststore", "starlette.applications")
 HEAVY += ("starlette.middleware.cors", "argon2", "jinja2", "pydantic", *PLUGINS)
 """What tests import and no mutant is in: loaded once, for every run is a fork."""
-OPTIONS: tuple[str, ...] = ("-x", "-q", "-p", "no:cacheprovider", "-k", "not postgresql")
+OPTIONS: tuple[str, ...] = ("-x", "-q", "-p", "no:cacheprovider")
 OPTIONS += tuple(f"-p{plugin}" for plugin in PLUGINS)  # and no other: some take longer to load than the tests
 OPTIONS += ("-W", "ignore::pytest.PytestAssertRewriteWarning")  # what is loaded before pytest begins is not rewritten
+_ENGINES = {"sqlite": "not postgresql", "postgresql": "postgresql"}
 _ENDS = {0: "passed", 1: "failed"}
 
 
@@ -61,20 +62,20 @@ class Copy:
         source, times = path.read_bytes(), path.stat()
         path.write_text(mutant.applied(self.folder))
         try:
-            outcome, output = self.test(mutant.tests)
+            outcome, output = self.test(mutant.tests, mutant.engine)
             return (
-                (outcome, output) if outcome != "broken" else self.test(mutant.tests)
+                (outcome, output) if outcome != "broken" else self.test(mutant.tests, mutant.engine)
             )  # a process that died may not again
         finally:
             path.write_bytes(source)
             os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
-    def test(self, tests: Sequence[str], *, compiling: bool = False) -> tuple[str, str]:
+    def test(self, tests: Sequence[str], engine: str = "sqlite", *, compiling: bool = False) -> tuple[str, str]:
         """`passed`, `failed`, `broken` (they could not run) or `timeout`; and what pytest printed."""
         output = self.folder / "output.txt"
         child = os.fork()
         if not child:
-            self._run(tests, output, compiling=compiling)
+            self._run(["-k", _ENGINES[engine], *tests], output, compiling=compiling)
         deadline = time.monotonic() + SECONDS
         while time.monotonic() < deadline:
             ended, status = os.waitpid(child, os.WNOHANG)
@@ -86,7 +87,7 @@ class Copy:
         os.waitpid(child, 0)
         return "timeout", output.read_text()
 
-    def _run(self, tests: Sequence[str], output: Path, *, compiling: bool) -> None:
+    def _run(self, arguments: Sequence[str], output: Path, *, compiling: bool) -> None:
         """In the forked process, which ends here."""
         code = 70
         try:
@@ -102,7 +103,7 @@ class Copy:
             sys.path[:] = [source, str(self.folder), *(path for path in sys.path if Path(path).resolve() not in ours)]
             for name in [name for name in sys.modules if name.partition(".")[0] in {"tests", "garrison"}]:
                 del sys.modules[name]
-            code = int(pytest.main([*OPTIONS, "--rootdir", str(self.folder), *tests]))
+            code = int(pytest.main([*OPTIONS, "--rootdir", str(self.folder), *arguments]))
         finally:
             sys.stdout.flush()
             os._exit(code)

@@ -28,7 +28,7 @@ _here: list[Copy] = []
 class Result:
     """`outcome` is killed (a test failed), survived (none did), timeout, or broken (they could not run at all)."""
 
-    statement: int
+    about: int | str
     name: str
     outcome: str
     seconds: float
@@ -37,7 +37,11 @@ class Result:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants.run", description=__doc__)
-    parser.add_argument("--only", metavar="NAME", help="those with NAME in their name; a number means its statement")
+    parser.add_argument(
+        "--only",
+        metavar="NAME",
+        help="those with NAME in their name; a number means its statement, a word a table without numbers",
+    )
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.add_argument("--trust", action="store_true", help="don't run the tests on the source as it is first")
     parser.add_argument("-n", type=int, default=os.cpu_count(), metavar="N", help="how many at once")
@@ -61,14 +65,14 @@ def main(arguments: Sequence[str]) -> int:
         print(json.dumps([asdict(result) for result in results], indent=1))
     else:
         for result in left:
-            print(f"{result.outcome}: {result.statement}. {result.name}")
+            print(f"{result.outcome}: {result.about}. {result.name}")
         seconds = time.monotonic() - begun
         print(f"{len(results) - len(left)} of {len(results)} mutants were noticed, in {seconds:.0f} s")
     return 1 if left else 0
 
 
 def _is_meant(mutant: Mutant, only: str | None) -> bool:
-    return only is None or (int(only) == mutant.statement if only.isdecimal() else only in mutant.name)
+    return only is None or only == str(mutant.about) or (only in mutant.name and not only.isdecimal())
 
 
 def _begin(folder: Path) -> None:
@@ -82,19 +86,19 @@ def _judge(mutant: Mutant) -> Result:
     except DoesNotApply as error:
         outcome, output = "broken", str(error)
     told = {"failed": "killed", "passed": "survived"}.get(outcome, outcome)
-    return Result(mutant.statement, mutant.name, told, round(time.monotonic() - begun, 1), output)
+    return Result(mutant.about, mutant.name, told, round(time.monotonic() - begun, 1), output)
 
 
-def _test(tests: Iterable[str]) -> tuple[str, str]:
-    return _here[0].test(sorted(tests))
+def _test(tests: Iterable[str], engine: str) -> tuple[str, str]:
+    return _here[0].test(sorted(tests), engine)
 
 
 def _on_the_source_as_it_is(pool: ProcessPoolExecutor, chosen: Sequence[Mutant]) -> str:
     """What pytest says if the tests fail without any mutant: then their failing with one would say nothing."""
-    by_file: dict[str, set[str]] = defaultdict(set)
-    for test in {test for mutant in chosen for test in mutant.tests}:
-        by_file[test.partition("::")[0]].add(test)
-    ends = pool.map(_test, by_file.values())
+    by_file: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for test, engine in {(test, mutant.engine) for mutant in chosen for test in mutant.tests}:
+        by_file[test.partition("::")[0], engine].add(test)
+    ends = pool.map(_test, by_file.values(), (engine for _, engine in by_file))
     return "\n".join(output for outcome, output in ends if outcome != "passed")
 
 
@@ -103,7 +107,7 @@ def _in_turn(futures: "Sequence[Future[Result]]") -> list[Result]:
     tell: Callable[[str], object] = sys.stderr.write if sys.stderr.isatty() else str
     for done, future in enumerate(as_completed(futures), 1):
         result = future.result()
-        tell(f"{done}/{len(futures)} {result.outcome}: {result.statement}. {result.name} ({result.seconds} s)\n")
+        tell(f"{done}/{len(futures)} {result.outcome}: {result.about}. {result.name} ({result.seconds} s)\n")
     return [future.result() for future in futures]
 
 

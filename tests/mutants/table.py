@@ -1,15 +1,17 @@
-"""The table of mutants (authserver.toml): which check each takes away, and which tests must notice."""
+"""The tables of mutants (*.toml): which check each takes away, and which tests must notice."""
 
 import re
 import tomllib
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 SOURCE = Path("src/garrison")
-TABLE = Path(__file__).with_name("authserver.toml")
+TABLES = tuple(sorted(Path(__file__).parent.glob("*.toml")))
 _NAMED_AFTER = re.compile(r"^(?:async )?def (test_(\d\d)_\w+)\(", re.MULTILINE)
 
 
@@ -19,12 +21,15 @@ class DoesNotApply(Exception):
 
 @dataclass(frozen=True)
 class Mutant:
-    statement: int
+    """`about` is a statement's number, or what else it is a check of; `engine` what its tests are run on."""
+
+    about: int | str
     name: str
     file: Path
     find: str
     replace: str
     tests: tuple[str, ...]
+    engine: str = "sqlite"
 
     def applied(self, root: Path = ROOT) -> str:
         """The source below `root` without the check. Raises `DoesNotApply`."""
@@ -50,15 +55,18 @@ def named_after(statement: int) -> tuple[str, ...]:
 
 @cache
 def mutants() -> tuple[Mutant, ...]:
-    entries = tomllib.loads(TABLE.read_text())["mutant"]
-    return tuple(
-        Mutant(
-            statement=entry["statement"],
+    return tuple(mutant for table in TABLES for mutant in _of(tomllib.loads(table.read_text())))
+
+
+def _of(table: Mapping[str, Any]) -> Iterator[Mutant]:
+    for entry in table["mutant"]:
+        about = entry.get("statement") or table["about"]
+        yield Mutant(
+            about=about,
             name=entry["name"],
             file=SOURCE / entry["file"],
             find=entry["find"],
             replace=entry["replace"],
-            tests=tuple(f"tests/{test}" for test in entry.get("tests", ())) or named_after(entry["statement"]),
+            tests=tuple(f"tests/{test}" for test in entry.get("tests", ())) or named_after(about),
+            engine=table.get("engine", "sqlite"),
         )
-        for entry in entries
-    )

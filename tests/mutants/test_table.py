@@ -1,4 +1,4 @@
-"""The table of mutants can't rot: each is still one of this source, and no statement is without."""
+"""The tables of mutants can't rot: each is still one of this source, and no statement is without."""
 
 import ast
 from collections import Counter
@@ -22,5 +22,5 @@ def test_a_mutant_applies_and_has_tests_that_can_notice(mutant: Mutant) -> None:
 
 
 def test_every_statement_has_a_mutant_and_every_mutant_a_name_of_its_own() -> None:
-    assert {mutant.statement for mutant in mutants()} == set(STATEMENTS)
+    assert {mutant.about for mutant in mutants()} >= set(STATEMENTS)
     assert [name for name, times in Counter(mutant.name for mutant in mutants()).items() if times > 1] == []

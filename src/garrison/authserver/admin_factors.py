@@ -1,15 +1,14 @@
 """The operator's verbs on what users sign in with beside their passwords."""
 
-from garrison.authserver.admin import show_user
+from garrison.authserver.admin_events import NOBODY, tell
+from garrison.authserver.admin_users import show_user
 from garrison.authserver.stores import factors
 from garrison.authserver.stores.factors import Factors
 from garrison.authserver.stores.store import Store
 from garrison.base.clock import Clock, system_clock
-from garrison.base.events import Event, EventSink, Kind, NullSink, emit, new_correlation_id
+from garrison.base.events import EventSink, Kind
 
 __all__ = ["Factors", "list_factors", "reset_factors", "show_factors"]
-
-_NOBODY = NullSink()
 
 
 async def list_factors(store: Store) -> dict[str, Factors]:
@@ -24,16 +23,9 @@ async def show_factors(store: Store, username: str) -> Factors:
 
 
 async def reset_factors(
-    store: Store, username: str, *, events: EventSink = _NOBODY, clock: Clock = system_clock
+    store: Store, username: str, *, events: EventSink = NOBODY, clock: Clock = system_clock
 ) -> None:
     """The password alone is left to sign in with; the user's sessions and grants end."""
     await show_user(store, username)
-    event = Event(
-        kind=Kind.USER_CHANGED,
-        correlation_id=new_correlation_id(),
-        target=username,
-        subject=username,
-        reason="factors were reset",
-    )
-    await emit(events, event, clock)
+    await tell(events, clock, Kind.USER_CHANGED, username, subject=username, reason="factors were reset")
     await factors.reset_factors(store, username, clock())

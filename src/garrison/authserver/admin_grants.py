@@ -1,13 +1,12 @@
 """The operator's verbs on grants: what users have let clients have, which lives on in refresh tokens."""
 
+from garrison.authserver.admin_events import NOBODY, tell
 from garrison.authserver.records import Family
 from garrison.authserver.stores import families
 from garrison.authserver.stores.store import Store
 from garrison.base.clock import Clock, system_clock
 from garrison.base.errors import UsageError
-from garrison.base.events import Event, EventSink, Kind, NullSink, emit, new_correlation_id
-
-_NOBODY = NullSink()
+from garrison.base.events import EventSink, Kind
 
 
 async def list_grants(
@@ -25,21 +24,11 @@ async def show_grant(store: Store, grant_id: str) -> Family:
     return found
 
 
-async def revoke_grant(
-    store: Store, grant_id: str, *, events: EventSink = _NOBODY, clock: Clock = system_clock
-) -> None:
+async def revoke_grant(store: Store, grant_id: str, *, events: EventSink = NOBODY, clock: Clock = system_clock) -> None:
     """Its refresh tokens and codes are dead, and the client gets no other without asking its user; access tokens that
     are out live on for their minutes.
     """
     grant = await show_grant(store, grant_id)
-    event = Event(
-        kind=Kind.TOKEN_REVOKED,
-        correlation_id=new_correlation_id(),
-        target=grant_id,
-        client_id=grant.client_id,
-        subject=grant.username,
-        reason="by the operator",
-        detail={"family": grant.id},
-    )
-    await emit(events, event, clock)
+    who = {"client_id": grant.client_id, "subject": grant.username}
+    await tell(events, clock, Kind.TOKEN_REVOKED, grant_id, **who, reason="by the operator", family=grant.id)
     await families.revoke_for_good(store, grant, clock())

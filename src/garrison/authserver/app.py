@@ -62,6 +62,8 @@ FETCH_TIMEOUT = 5.0
 
 STRANGERS_AT_ONCE = 16
 """Such documents at once, of clients that nobody vouches for: slow ones keep no one's waiting but each other."""
+ASKER_AT_ONCE = 4
+"""Those of them that the requests from one neighbourhood of addresses may wait for."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def create_app(
     and without one goes to private addresses only if the settings say so.
     """
     store = Store(settings.database_url)
-    strangers = fetcher or Fetcher(timeout=FETCH_TIMEOUT, at_once=STRANGERS_AT_ONCE)
+    strangers = fetcher or Fetcher(timeout=FETCH_TIMEOUT, at_once=STRANGERS_AT_ONCE, at_once_each=ASKER_AT_ONCE)
     fetcher = fetcher or Fetcher(timeout=FETCH_TIMEOUT)
     server = Server(
         settings=settings,

@@ -9,6 +9,7 @@ from garrison.authserver.context import Exchange
 from garrison.authserver.forms import Parameters
 from garrison.authserver.records import Client, Method
 from garrison.authserver.stores.assertions import use_assertion
+from garrison.base.peers import neighbourhood
 from garrison.oauth import client_assertion, signed_jwt
 from garrison.oauth.basic import parse_basic
 from garrison.oauth.errors import InvalidClient, InvalidClientMetadata, InvalidRequest, InvalidToken
@@ -75,9 +76,10 @@ async def _keys(exchange: Exchange, client: Client, assertion: str) -> Any:
     if not client.jwks_uri:
         return client.jwks
     kid = signed_jwt.peek_header(assertion).get("kid", "")
-    server = exchange.server
-    keys = server.client_keys if client.source == "operator" else server.stranger_keys
-    return await keys.get(client.jwks_uri, str(kid))
+    if client.source == "operator":
+        return await exchange.server.client_keys.get(client.jwks_uri, str(kid))
+    asker = neighbourhood(exchange.address)
+    return await exchange.server.stranger_keys.get(client.jwks_uri, str(kid), asker=asker)
 
 
 def presented(exchange: Exchange, form: Parameters) -> Credentials:

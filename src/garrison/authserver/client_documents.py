@@ -17,6 +17,8 @@ from garrison.authserver.stores.clients import find_client, put_document_client
 from garrison.base.errors import FetchError
 from garrison.base.events import Kind
 from garrison.base.fetch import Fetched
+from garrison.base.peers import neighbourhood
+from garrison.content.json_text import JsonError, parse_json
 from garrison.oauth import client_metadata
 from garrison.oauth.client_metadata import ClientMetadata
 from garrison.oauth.errors import InvalidClientMetadata, OAuthError
@@ -61,11 +63,15 @@ def _covers(allowed: str, host: str) -> bool:
 
 async def _fetched(exchange: Exchange, client_id: str) -> Client:
     try:
-        answer = await exchange.server.fetcher.get(client_id, max_bytes=client_metadata.MAX_DOCUMENT)
+        answer = await exchange.server.fetcher.get(
+            client_id, max_bytes=client_metadata.MAX_DOCUMENT, asker=neighbourhood(exchange.address)
+        )
         _check_answer(answer)
-        metadata = client_metadata.check_document(answer.json(), client_id)
+        metadata = client_metadata.check_document(parse_json(answer.body), client_id)
     except FetchError as error:
         raise InvalidClientMetadata("the client's metadata document could not be fetched", detail=str(error)) from error
+    except JsonError as error:
+        raise InvalidClientMetadata("the client's metadata document is not JSON", detail=str(error)) from error
     except OAuthError as error:
         raise InvalidClientMetadata(error.description, detail=error.detail) from error
     fresh_until = exchange.now + freshness.seconds(answer.headers, exchange.now)

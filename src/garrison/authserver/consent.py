@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from starlette.responses import Response
 
-from garrison.authserver import authorization_response, cookies, forms, granting, pages, seal
+from garrison.authserver import authorization_response, cookies, forms, granting, pages, seal, way_back
 from garrison.authserver.authorization_response import AuthorizationRequest, failure, success, to_page
 from garrison.authserver.context import Exchange
 from garrison.authserver.records import Client, Code, Family, Session
@@ -44,11 +44,12 @@ async def endpoint(exchange: Exchange) -> Response:
     session = await cookies.session(exchange)
     if session is None:
         return to_page(exchange, "/login", request=sealed)
+    client = await client_of(exchange, request)
     if request.error:
-        return failure(exchange, request, request.error)
-    question = _question(sealed, exchange, request, await client_of(exchange, request), session)
+        return way_back.answer(exchange, request, client, request.error)
+    question = _question(sealed, exchange, request, client, session)
     if not question.scopes:
-        return await _refuse(exchange, question, "this user has nothing of the scope that was asked for")
+        return await _nothing_to_grant(exchange, question)
     return await (_decide(exchange, question, form) if posted else _ask(exchange, question))
 
 
@@ -59,11 +60,12 @@ async def agreed_before(exchange: Exchange, sealed: str, session: Session, agree
     be granted than was on that page, the user is asked again.
     """
     request = authorization_response.unseal(exchange, sealed)
+    client = await client_of(exchange, request)
     if request.error:
-        return failure(exchange, request, request.error)
-    question = _question(sealed, exchange, request, await client_of(exchange, request), session)
+        return way_back.answer(exchange, request, client, request.error)
+    question = _question(sealed, exchange, request, client, session)
     if not question.scopes:
-        return await _refuse(exchange, question, "this user has nothing of the scope that was asked for")
+        return await _nothing_to_grant(exchange, question)
     if question.scopes <= agreed:
         return await _approve(exchange, question, remembered=False)
     return to_page(exchange, "/consent", request=sealed)
@@ -143,19 +145,25 @@ async def _decide(exchange: Exchange, question: Question, form: forms.Parameters
     # The token covers the scope too: what is granted is what was on the page.
     cookies.check_form_token(exchange, forms.required(form, "csrf"), *_form(question))
     if form.get("decision") != APPROVE:
-        return await _refuse(exchange, question, "the user refused")
+        await _note_refusal(exchange, question, "the user refused")
+        return failure(exchange, question.request, AccessDenied("the user refused"))
     remember = _can_be_remembered(question) and "remember" in form
     return await _approve(exchange, question, remembered=False, remember=remember)
 
 
-async def _refuse(exchange: Exchange, question: Question, reason: str) -> Response:
+async def _nothing_to_grant(exchange: Exchange, question: Question) -> Response:
+    reason = "this user has nothing of the scope that was asked for"
+    await _note_refusal(exchange, question, reason)
+    return way_back.answer(exchange, question.request, question.client, AccessDenied(reason))
+
+
+async def _note_refusal(exchange: Exchange, question: Question, reason: str) -> None:
     await exchange.note(
         Kind.CONSENT_REFUSED,
         subject=question.session.user.username,
         client_id=question.client.client_id,
         reason=reason,
     )
-    return failure(exchange, question.request, AccessDenied(reason))
 
 
 async def _approve(exchange: Exchange, question: Question, *, remembered: bool, remember: bool = False) -> Response:

@@ -1,7 +1,6 @@
 """Parameters of a query or a form (RFC 6749 §3.1, §3.2 and appendix B): each at most once, empty ones as if absent."""
 
 import asyncio
-import json
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -10,6 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive
 
 from garrison.base.begun import Begun
+from garrison.content.json_text import JsonError, parse_json
 from garrison.oauth.errors import InvalidRequest
 
 FORM = "application/x-www-form-urlencoded"
@@ -90,19 +90,29 @@ async def read_form(request: Request, max_bytes: int) -> Parameters:
     return parse(await _read(request, FORM, max_bytes))
 
 
+async def read_either(request: Request, max_bytes: int) -> Parameters:
+    """The parameters of a POST's form, or else of the query, each at most once.
+
+    Raises:
+        InvalidRequest: as `read_form`, or one came twice.
+    """
+    query: bytes = request.scope["query_string"]
+    parameters = await read_form(request, max_bytes) if request.method == "POST" else parse(query)
+    parameters.check_unrepeated()
+    return parameters
+
+
 async def read_json(request: Request, max_bytes: int) -> Any:
-    """The JSON of a POST body.
+    """The JSON of a POST body: nothing that could not be answered in JSON again, nor be kept by every database.
 
     Raises:
         InvalidRequest: as `read_form`.
     """
     body = await _read(request, JSON, max_bytes)
     try:
-        document = json.loads(body)
-        json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair is no text, and can't be answered
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest("the body is not JSON") from error
-    return document
+        return parse_json(body)
+    except JsonError as error:
+        raise InvalidRequest("the body is not JSON", detail=str(error)) from error
 
 
 async def _read(request: Request, media_type: str, max_bytes: int) -> bytes:

@@ -10,11 +10,10 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from garrison.authserver import client_auth, own_tokens, seal
+from garrison.authserver import client_auth, own_tokens, refresh_values
 from garrison.authserver.context import Exchange
 from garrison.authserver.forms import read_form, required
 from garrison.authserver.records import Client
-from garrison.authserver.stores.refresh_tokens import find_refresh_token
 from garrison.authserver.stores.users import find_user
 from garrison.base.events import Kind
 from garrison.oauth import resource, scope
@@ -62,7 +61,7 @@ async def _access_token(exchange: Exchange, client: Client, value: str) -> Mappi
 
 
 async def _refresh_token(exchange: Exchange, client: Client, value: str) -> Mapping[str, Any] | None:
-    token = await find_refresh_token(exchange.store, seal.hashed(value))
+    token = await refresh_values.find(exchange, value)
     if token is None or token.family.client_id != client.client_id:
         return None
     family, expires_at = token.family, min(token.expires_at, token.family.expires_at)

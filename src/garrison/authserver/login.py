@@ -13,6 +13,7 @@ from garrison.authserver.stores.clients import find_client
 from garrison.authserver.stores.sessions import Shown
 from garrison.authserver.stores.users import find_user
 from garrison.base.events import Kind
+from garrison.oauth import redirect_uri
 from garrison.oauth.errors import AccessDenied
 
 _WRONG = "The username or the password is wrong."
@@ -34,7 +35,7 @@ async def _ask(exchange: Exchange) -> Response:
         return to_page(
             exchange, "/login/provider", **{name: query[name] for name in ("request", "again") if name in query}
         )
-    return await _page(exchange, sealed)
+    return await _page(exchange, sealed, again="again" in query)
 
 
 async def _sign_in(exchange: Exchange) -> Response:
@@ -92,8 +93,17 @@ async def _failed(exchange: Exchange, username: str, found: tuple[User, str] | N
 
 
 async def _page(
-    exchange: Exchange, sealed: str, *, username: str = "", error: str = "", status: int = 200, wait: int = 0
+    exchange: Exchange,
+    sealed: str,
+    *,
+    username: str = "",
+    error: str = "",
+    status: int = 200,
+    wait: int = 0,
+    again: bool = False,
 ) -> Response:
+    """`again`: whoever goes on to the identity provider wants to choose another account there."""
+    waiting = {**({"request": sealed} if sealed else {}), **({"again": "yes"} if again else {})}
     request = _request(exchange, sealed)
     found = await find_client(exchange.store, request.client_id) if request else None
     browser = cookies.read(exchange) or seal.new_secret()
@@ -108,6 +118,7 @@ async def _page(
         request=sealed,
         provider=exchange.settings.identity_provider.label if exchange.settings.identity_provider else "",
         csrf=cookies.form_token(exchange, browser, "login", sealed),
+        provider_address=redirect_uri.with_params(exchange.settings.path + "/login/provider", waiting),
         error=error,
         passkeys=relying_party.is_possible(exchange.settings),
     )

@@ -5,13 +5,12 @@ Who verifies access tokens alone, without asking /introspect, learns nothing of 
 
 from starlette.responses import Response
 
-from garrison.authserver import client_auth, own_tokens, seal
+from garrison.authserver import client_auth, own_tokens, refresh_values
 from garrison.authserver.context import Exchange
 from garrison.authserver.forms import read_form, required
 from garrison.authserver.records import Client
 from garrison.authserver.stores.access_tokens import revoke_access_token
 from garrison.authserver.stores.families import revoke_family
-from garrison.authserver.stores.refresh_tokens import find_refresh_token
 from garrison.base.events import Kind
 from garrison.oauth.errors import InvalidClient, InvalidGrant
 
@@ -30,7 +29,7 @@ async def endpoint(exchange: Exchange) -> Response:
 
 async def _revoke(exchange: Exchange, client: Client, value: str) -> None:
     """An unknown token is as good as revoked (§2.2)."""
-    token = await find_refresh_token(exchange.store, seal.hashed(value))
+    token = await refresh_values.find(exchange, value)
     if token is None:
         await _revoke_access_token(exchange, client, value)
         return

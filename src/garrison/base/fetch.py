@@ -10,6 +10,7 @@ import json
 import math
 import re
 import ssl
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -59,6 +60,7 @@ class Fetcher:
             was configured by the operator, or the server that names it is on such an address itself.
         timeout: seconds for a whole request.
         at_once: requests at once; one more is refused without waiting. None is no bound.
+        at_once_each: requests at once for one `asker`, likewise.
         connect_to: `host:port` of URLs -> `host:port` to connect to instead, as set by the operator (inside a container
             network the issuer's public name may lead nowhere). TLS still asks for the URL's host.
 
@@ -73,10 +75,13 @@ class Fetcher:
         private_addresses: bool = False,
         timeout: float = 10.0,
         at_once: int | None = None,
+        at_once_each: int | None = None,
         connect_to: Mapping[str, str] | None = None,
     ) -> None:
         self._timeout = timeout
-        self._room = math.inf if at_once is None else at_once
+        self._at_once = math.inf if at_once is None else at_once
+        self._at_once_each = math.inf if at_once_each is None else at_once_each
+        self._askers = Counter[str]()
         self._ssl_context = ssl_context
         self._private_addresses = private_addresses
         self._connections = at_once or _MANY
@@ -95,13 +100,13 @@ class Fetcher:
         if self._network is not None:
             await self._network.aclose()
 
-    async def get(self, url: str, *, max_bytes: int = MAX_BYTES) -> Fetched:
-        """GET `url`. Raises `FetchError`; any status is an answer."""
-        return await self.request("GET", url, max_bytes=max_bytes)
+    async def get(self, url: str, *, max_bytes: int = MAX_BYTES, asker: str = "") -> Fetched:
+        """GET `url`, because `asker` wants it. Raises `FetchError`; any status is an answer."""
+        return await self.request("GET", url, max_bytes=max_bytes, asker=asker)
 
-    async def get_json(self, url: str, *, max_bytes: int = MAX_BYTES) -> Any:
+    async def get_json(self, url: str, *, max_bytes: int = MAX_BYTES, asker: str = "") -> Any:
         """GET `url`, which must answer 200 with JSON. Raises `FetchError`."""
-        answer = await self.get(url, max_bytes=max_bytes)
+        answer = await self.get(url, max_bytes=max_bytes, asker=asker)
         if answer.status != _OK:
             raise FetchError(f"{_named(check_url(url))} answered {answer.status}")
         return answer.json()
@@ -122,6 +127,7 @@ class Fetcher:
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
         max_bytes: int = MAX_BYTES,
+        asker: str = "",
     ) -> Fetched:
         """One request, by the rules of this module.
 
@@ -133,9 +139,9 @@ class Fetcher:
         _check_headers(headers or {})
         sent = {"host": parts.netloc, "accept": "application/json", **(headers or {})}
         target = parts._replace(fragment="").geturl()
-        if self._room < 1:
+        if self._askers.total() >= self._at_once or self._askers[asker] >= self._at_once_each:
             raise FetchError(f"{_named(parts)} was not asked: too many others are being waited for", "Try again soon.")
-        self._room -= 1
+        self._askers[asker] += 1
         try:
             with anyio.fail_after(self._timeout):
                 async with self._opened().stream(method, target, list(sent.items()), content) as answer:
@@ -147,7 +153,7 @@ class Fetcher:
             reason = str(error) or type(error).__name__
             raise FetchError(f"{_named(parts)} did not answer: {reason}", _hint(reason)) from error
         finally:
-            self._room += 1
+            self._askers -= Counter([asker])  # which forgets who waits for nothing
 
     def _opened(self) -> "Network":
         """Made for the first request: most servers fetch nothing, and httpcore2 and the authorities take 150 ms."""

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from garrison.base.errors import UsageError
 
 _IPV6_SITE = 64
+_NEIGHBOURHOODS = {4: 24, 6: 48}
 _FORWARDED_FOR = re.compile(r'(?:^|;)\s*for\s*=\s*"?([^";]+)"?\s*(?:;|$)', re.IGNORECASE)
 _WITH_PORT = re.compile(r"\[([^\]]+)\](?::\d+)?|([0-9.]+):\d+")
 
@@ -53,6 +54,14 @@ def stranger_unit(address: str) -> str:
     if isinstance(_parse(address), IPv6Address):
         return str(ip_network(f"{address.partition('%')[0]}/{_IPV6_SITE}", strict=False))
     return address
+
+
+def neighbourhood(address: str) -> str:
+    """What one owner may well have all of: 256 IPv4 addresses, or what a site gets of IPv6 (RFC 6177)."""
+    parsed = _parse(address)
+    if parsed is None:
+        return address
+    return str(ip_network(f"{str(parsed).partition('%')[0]}/{_NEIGHBOURHOODS[parsed.version]}", strict=False))
 
 
 @lru_cache(maxsize=1024)

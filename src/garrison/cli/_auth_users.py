@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(
-        dest="verb", metavar="add|list|show|rotate|reset-factors|disable|enable|remove", required=True
+        dest="verb", metavar="add|list|show|scope|rotate|reset-factors|disable|enable|remove", required=True
     )
     add = add_verb(verbs, "add", "add a user; a random password is shown once", "NAME")
     add.add_argument("--scope", required=True, metavar='"A B"', help="everything the user may grant")
     add_verb(verbs, "list", "list the users")
     add_verb(verbs, "show", "show a user", "NAME")
+    scope = add_verb(verbs, "scope", "change what a user may grant; what they granted shrinks with it", "NAME")
+    scope.add_argument("scope", metavar='"A B"', help="everything the user may grant from now on")
     add_verb(verbs, "rotate", "give a user a new random password, shown once; sessions and grants end", "NAME")
     add_verb(verbs, "reset-factors", "leave a user the password alone to sign in with; sessions and grants end", "NAME")
     add_verb(verbs, "disable", "let a user sign in no more; sessions and grants end", "NAME")
@@ -31,6 +33,7 @@ async def run(args: argparse.Namespace) -> None:
         "add": _add,
         "list": _list,
         "show": _show,
+        "scope": _scope,
         "rotate": _rotate,
         "reset-factors": _reset_factors,
         "disable": _disable,
@@ -77,6 +80,14 @@ async def _show(args: argparse.Namespace) -> None:
         print_json({**shown, "factors": vars(factors)})
     else:
         print_table([*shown.items(), ("factors", _factors(factors))], ("USER", ""))
+
+
+async def _scope(args: argparse.Namespace) -> None:
+    from garrison.authserver.admin import set_user_scope
+
+    async with opened(args) as (store, events):
+        await set_user_scope(store, args.name, args.scope, events=events)
+    told(args, "changed", "username", args.name)
 
 
 async def _rotate(args: argparse.Namespace) -> None:

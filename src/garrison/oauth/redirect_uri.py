@@ -65,7 +65,6 @@ def _same_but_port(registered: str, requested: str) -> bool:
     return all(_NETLOC.fullmatch(parts.netloc) for parts in (a, b)) and (
         is_loopback_ip(a.hostname)
         and a.scheme == b.scheme == "http"
-        and "@" not in b.netloc
         and a.hostname == b.hostname
         and registered.replace(a.netloc, "", 1) == requested.replace(b.netloc, "", 1)
     )

@@ -54,6 +54,8 @@ class Provider:
     metadata: dict[str, Any] = field(default_factory=dict)
     userinfo: dict[str, Any] = field(default_factory=dict)
     in_userinfo: frozenset[str] = frozenset()
+    userinfo_status: int = 200
+    token_type: str = "Bearer"
     broken: frozenset[str] = frozenset()
     checks_pkce: bool = True
     codes: dict[str, tuple[str, dict[str, str]]] = field(default_factory=dict)
@@ -114,7 +116,7 @@ class Provider:
             return JSONResponse({"error": "invalid_grant", "error_description": "the secret is s3cret"}, 400)
         return JSONResponse(
             {
-                "token_type": "Bearer",
+                "token_type": self.token_type,
                 "access_token": f"at.{subject}",
                 "id_token": self._id_token(subject, query["nonce"]),
             }
@@ -137,7 +139,7 @@ class Provider:
 
     async def _me(self, request: Request) -> Response:
         subject = request.headers["authorization"].removeprefix("Bearer at.")
-        return JSONResponse({"sub": subject, **self.claims[subject], **self.userinfo})
+        return JSONResponse({"sub": subject, **self.claims[subject], **self.userinfo}, self.userinfo_status)
 
 
 def _credentials(request: Request, form: dict[str, str]) -> tuple[str, tuple[str, ...]]:

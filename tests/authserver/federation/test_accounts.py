@@ -147,6 +147,8 @@ async def test_a_user_that_the_operator_has_disabled_stays_out(town: Federation)
     await admin.disable_user(town.world.store, username)
     async with town.world.browser() as browser:
         assert (await signed_in(town, browser, client)).status_code == 403
+    assert [event.reason for event in town.world.events.of(Kind.LOGIN_FAILED)] == [f"{username} is disabled"]
+    assert len(town.world.events.of(Kind.LOGIN_SUCCEEDED)) == 1
     await admin.remove_user(town.world.store, username)
     async with town.world.browser() as browser:
         assert (await signed_in(town, browser, client)).status_code == 303

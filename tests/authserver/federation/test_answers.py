@@ -122,7 +122,7 @@ async def test_an_error_of_the_provider_is_a_page_and_never_a_redirect(town: Fed
             assert "location" not in response.headers
             assert "call us" not in response.text
             assert "script" not in response.text
-            assert Links(response.text).links[0].startswith("/login?request=")
+            assert Links(response.text).links[0].startswith("/login/provider?request=")
             assert not Links(response.text).refresh
         state = (await departed(town.world, browser, client))["state"]
         assert (await returned(browser, {"state": state, "iss": town.provider.issuer})).status_code == 502
@@ -192,8 +192,20 @@ async def test_what_is_only_in_userinfo_is_fetched_and_must_be_about_the_same_pe
             town.provider.userinfo = changes
             response = await signed_in(town, browser, client)
             assert (response.status_code, reasons(town)[-1]) == (502, "userinfo is about somebody else (sub)")
+        town.provider.userinfo, town.provider.userinfo_status = {}, 403
+        assert (await signed_in(town, browser, client)).status_code == 502
+        assert reasons(town)[-1] == "userinfo answered 403"
+        town.provider.userinfo_status = 200
         town.provider.userinfo, town.provider.in_userinfo = {"email": "root@example.com"}, frozenset({"groups"})
         assert (await signed_in(town, browser, client)).status_code == 303
+
+
+async def test_an_access_token_of_another_type_is_no_sign_in(town: Federation) -> None:
+    client = await town.world.client()
+    town.provider.token_type = "mac"
+    async with town.world.browser() as browser:
+        assert (await signed_in(town, browser, client)).status_code == 502
+    assert nobody_signed_in(town)
 
 
 async def test_the_id_token_has_the_last_word(town: Federation) -> None:
@@ -244,12 +256,12 @@ async def test_a_provider_that_is_down_is_a_503_with_a_way_to_try_again(town: Fe
         town.provider.broken = frozenset()
         town.world.time += RETRY_AFTER
         response = await browser.get(Links(down[0].text).links[0])
-        again = await answered(browser, await browser.get(response.headers["location"]))
+        again = await answered(browser, response)
         for path in ("/token", "/jwks"):
             town.provider.broken = frozenset({path})
             response = await returned(browser, town.provider.authorize(query_of_address(again)))
             assert response.status_code == 503, path
-            assert Links(response.text).links[0].startswith("/login?request=")
+            assert Links(response.text).links[0].startswith("/login/provider?request=")
             again = await answered(browser, await question(town.world, browser, client))
         town.provider.broken = frozenset()
         town.world.time += RETRY_AFTER

@@ -1,28 +1,32 @@
 """Sign-in at an external provider: from a client's authorization request to its tokens, and who may go that way."""
 
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
 
 from garrison.authserver import admin
 from garrison.authserver.passwords import Passwords
+from garrison.authserver.stores.clients import save_client
 from garrison.authserver.stores.tables import departures
 from garrison.base.errors import UsageError
 from garrison.base.events import Kind
 from tests.authserver.federation.provider import (
+    CLAIMS,
     CLIENT_ID,
     Federation,
     Links,
     address,
     answered,
     departed,
+    federation,
     query_of_address,
     question,
     returned,
     settings,
     signed_in,
 )
-from tests.authserver.world import CALLBACK, CHEAP, ON_EVERY_ENGINE, PASSWORD, RESOURCE, Forms, query_of
+from tests.authserver.world import CALLBACK, CHEAP, ON_EVERY_ENGINE, PASSWORD, RESOURCE, Forms, Make, query_of
 
 COOKIE = "__Host-garrison"
 
@@ -221,6 +225,20 @@ async def test_an_error_for_a_client_that_nobody_vouches_for_waits_for_the_sign_
     assert query_of(response)["error"] == "invalid_request"
 
 
+@pytest.mark.parametrize("changes", [{"code_challenge": "short"}, {"scope": "security:read"}])
+async def test_18_an_error_is_no_redirect_to_a_client_that_registered_itself_after_the_sign_in_either(
+    town: Federation, changes: dict[str, str]
+) -> None:
+    client = await town.world.client(public=True, scope="customer:read security:read")
+    await save_client(town.world.store, replace(client.client, client_id="client_x", source="registration"), None)
+    async with town.world.browser() as browser:
+        page = await question(town.world, browser, client, client_id="client_x", **changes)
+        asked = query_of_address(await answered(browser, page))
+        response = await returned(browser, town.provider.authorize(asked))
+    assert (response.status_code, response.headers.get("location")) == (400, None)
+    assert any(link.startswith(f"{CALLBACK}&error=") for link in Links(response.text).links)
+
+
 async def test_signing_out_ends_the_session_here_and_shows_the_way_to_end_it_there(town: Federation) -> None:
     client = await town.world.client()
     async with town.world.browser() as browser:
@@ -243,6 +261,32 @@ async def test_another_account_can_be_chosen_though_the_provider_remembers_one(t
         for _ in range(2):
             response = await browser.get(response.headers["location"])
         assert query_of_address(await answered(browser, response))["prompt"] == "login"
+
+
+async def test_another_account_can_be_chosen_where_local_users_sign_in_too(make_world: Make) -> None:
+    """After a sign-out by the page of that, after a refusal by the page that says so."""
+    async with federation(make_world, local_users=True) as town, town.world.browser() as browser:
+        town.provider.now = town.world.now
+        client = await town.world.client()
+        response = await browser.get("/authorize", params=town.world.authorization(client))
+        for _ in range(2):
+            response = await browser.get(response.headers["location"])
+        (_, straight_on) = Links(response.text).links
+        town.provider.claims["eve-sub"] = {**CLAIMS, "groups": []}
+        asked = query_of_address(await answered(browser, await browser.get(straight_on)))
+        assert "prompt" not in asked
+        refused = await returned(browser, town.provider.authorize(asked, "eve-sub"))
+        (other,) = Links(refused.text).links
+        asked = query_of_address(await answered(browser, await browser.get(other)))
+        assert asked["prompt"] == "login"
+        await returned(browser, town.provider.authorize(asked))
+        consent = await town.world.consent_page(browser, client, prompt="consent")
+        response = await browser.post("/logout", data=Forms(consent.text).fields("/logout"))
+        page = await browser.get(response.headers["location"])
+        assert (
+            query_of_address(await answered(browser, await browser.get(Links(page.text).links[-1])))["prompt"]
+            == "login"
+        )
 
 
 async def test_an_application_must_send_its_user_to_the_provider_now_and_then(town: Federation) -> None:
@@ -306,6 +350,8 @@ async def test_an_external_user_has_no_password_that_could_be_guessed_or_set(tow
             assert (await browser.post("/login", data=fields)).status_code == 403
     with pytest.raises(UsageError, match="no password here"):
         await admin.set_password(town.world.store, username, PASSWORD)
+    with pytest.raises(UsageError, match="claims decide"):
+        await admin.set_user_scope(town.world.store, username, "security:read")
 
 
 async def test_an_external_user_gets_no_way_in_beside_the_provider(town: Federation) -> None:

@@ -28,16 +28,13 @@ async def begin(exchange: Exchange, session: Session, _target: str) -> Response:
 async def endpoint(exchange: Exchange) -> Response:
     if not relying_party.is_possible(exchange.settings):
         raise HTTPException(404)
-    session = await permits.session_of(exchange)
-    if session is None:
+    opened = await permits.opened(exchange, _PURPOSE)
+    if opened is None:
         return to_page(exchange, "/login")
-    posted = exchange.request.method == "POST"
-    query: bytes = exchange.request.scope["query_string"]
-    form = await forms.read_form(exchange.request, exchange.settings.max_form_bytes) if posted else forms.parse(query)
-    form.check_unrepeated()
-    permit = forms.required(form, "permit")
-    permits.check(exchange, session, _PURPOSE, permit)
-    return await (_add(exchange, session, form, permit) if posted else _page(exchange, session, permit))
+    session, form, permit = opened
+    if exchange.request.method == "POST":
+        return await _add(exchange, session, form, permit)
+    return await _page(exchange, session, permit)
 
 
 async def _add(exchange: Exchange, session: Session, form: forms.Parameters, permit: str) -> Response:

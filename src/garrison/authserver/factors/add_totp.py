@@ -23,16 +23,11 @@ async def begin(exchange: Exchange, session: Session, _target: str) -> Response:
 
 
 async def endpoint(exchange: Exchange) -> Response:
-    session = await permits.session_of(exchange)
-    if session is None:
+    opened = await permits.opened(exchange, _PURPOSE)
+    if opened is None:
         return to_page(exchange, "/login")
-    posted = exchange.request.method == "POST"
-    query: bytes = exchange.request.scope["query_string"]
-    form = await forms.read_form(exchange.request, exchange.settings.max_form_bytes) if posted else forms.parse(query)
-    form.check_unrepeated()
-    permit = forms.required(form, "permit")
-    permits.check(exchange, session, _PURPOSE, permit)
-    if posted:
+    session, form, permit = opened
+    if exchange.request.method == "POST":
         return await _confirm(exchange, session, form, permit)
     return _page(exchange, session, permit, _sealed(exchange, session, totp.new_secret()))
 

@@ -17,7 +17,7 @@ from garrison.authserver.records import Session
 from garrison.authserver.stores.totp import find_totp
 from garrison.authserver.stores.users import find_user
 from garrison.base.events import Kind
-from garrison.oauth.errors import AccessDenied, InvalidRequest
+from garrison.oauth.errors import InvalidRequest
 
 PATH = "/account/confirm"
 _WRONG = "This is not your password, nor a code of yours that is still good."
@@ -76,12 +76,8 @@ async def endpoint(exchange: Exchange) -> Response:
     session = await permits.session_of(exchange)
     if session is None:
         return to_page(exchange, "/login")
-    if session.user.external:
-        raise AccessDenied("You sign in at the identity provider, and change there how you do.")
     posted = exchange.request.method == "POST"
-    query: bytes = exchange.request.scope["query_string"]
-    form = await forms.read_form(exchange.request, exchange.settings.max_form_bytes) if posted else forms.parse(query)
-    form.check_unrepeated()
+    form = await forms.read_either(exchange.request, exchange.settings.max_form_bytes)
     name, target = forms.required(form, "do"), form.get("target", "")
     if name not in CHANGES:
         raise InvalidRequest("there is nothing of this name to do")

@@ -33,9 +33,7 @@ def ask(exchange: Exchange, user: User, password_hash: str, sealed: str) -> Resp
 
 async def endpoint(exchange: Exchange) -> Response:
     posted = exchange.request.method == "POST"
-    query: bytes = exchange.request.scope["query_string"]
-    form = await forms.read_form(exchange.request, exchange.settings.max_form_bytes) if posted else forms.parse(query)
-    form.check_unrepeated()
+    form = await forms.read_either(exchange.request, exchange.settings.max_form_bytes)
     sealed = form.get("request", "")
     found = await pending.read(exchange)
     if found is None:

@@ -1,6 +1,6 @@
 """RFC 6749 §4.1.3 with RFC 7636: a code becomes a token once, for whom it was made, with the verifier in hand."""
 
-from garrison.authserver import granting, issue, seal
+from garrison.authserver import granting, issue, refresh_values, seal
 from garrison.authserver.context import Exchange
 from garrison.authserver.forms import Parameters, required
 from garrison.authserver.records import Client, Code
@@ -54,8 +54,8 @@ async def _scope_still_possible(exchange: Exchange, client: Client, code: Code, 
 
 
 async def _spend(exchange: Exchange, client: Client, code: Code, scope: frozenset[str]) -> issue.Grant:
-    refresh_token = seal.new_secret() if "refresh_token" in client.grants else None
     family = code.family
+    refresh_token = refresh_values.first(exchange, family.id) if "refresh_token" in client.grants else None
     grant = issue.Grant(
         grant_type="authorization_code",
         client_id=client.client_id,

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from garrison.authserver import granting, issue, seal
+from garrison.authserver import granting, issue, refresh_values, seal
 from garrison.authserver.context import Exchange
 from garrison.authserver.forms import Parameters, required
 from garrison.authserver.records import Client, RefreshToken
 from garrison.authserver.stores.families import revoke_family
-from garrison.authserver.stores.refresh_tokens import Successor, answer_was_lost, find_refresh_token, rotate_refresh
+from garrison.authserver.stores.refresh_tokens import Successor, answer_was_lost, rotate_refresh
 from garrison.authserver.stores.users import find_user
 from garrison.base.events import Kind
 from garrison.oauth.errors import InvalidGrant
@@ -15,7 +15,7 @@ from garrison.oauth.errors import InvalidGrant
 
 async def refresh(exchange: Exchange, form: Parameters, client: Client) -> issue.Grant:
     value = required(form, "refresh_token")
-    token = await find_refresh_token(exchange.store, seal.hashed(value))
+    token = await refresh_values.find(exchange, value)
     if token is None:
         raise InvalidGrant("the refresh token is not known")
     _of_this_client(token, client)
@@ -59,9 +59,9 @@ async def _rotate(exchange: Exchange, token: RefreshToken, value: str, grant: is
     settings, now = exchange.settings, exchange.now
     if token.used and not await answer_was_lost(exchange.store, token.key, now - settings.refresh_grace):
         raise await _reused(exchange, token)
-    fresh_salt = seal.new_secret()
+    family, fresh_salt = token.family.id, seal.new_secret()
     successor = Successor(
-        key=seal.hashed(_successor(exchange, value, fresh_salt)),
+        key=seal.hashed(refresh_values.successor(exchange, value, family, fresh_salt)),
         salt=fresh_salt,
         expires_at=now + settings.refresh_idle_lifetime,
     )
@@ -69,12 +69,7 @@ async def _rotate(exchange: Exchange, token: RefreshToken, value: str, grant: is
         salt = await rotate_refresh(exchange.store, token, successor, now=now, grace=settings.refresh_grace)
         if salt is None:
             raise await _reused(exchange, token)
-    return replace(grant, refresh_token=_successor(exchange, value, salt))
-
-
-def _successor(exchange: Exchange, value: str, salt: str) -> str:
-    """Made of the token before it, so that whoever lost the answer can be told it again though no one has kept it."""
-    return seal.mac(exchange.settings.secret, "refresh token", value, salt)
+    return replace(grant, refresh_token=refresh_values.successor(exchange, value, family, salt))
 
 
 async def _reused(exchange: Exchange, token: RefreshToken) -> InvalidGrant:
