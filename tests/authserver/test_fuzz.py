@@ -16,6 +16,7 @@ SEED = int(os.environ.get("GARRISON_FUZZ_SEED", "1"))
 PARTS = 4
 
 
+@pytest.mark.no_cover
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("part", range(PARTS))
 async def test_no_request_makes_the_server_fail_or_tell_a_secret(
