@@ -51,7 +51,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Thousands of tests and what they import stay: the garbage collector need not look through them again and again."""
+    """What tests import stays: the garbage collector need not look through it again and again."""
     gc.disable()
     try:
         return (yield)
