@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 
@@ -60,6 +61,12 @@ each_adapter = adapters(INSTALLED)
 def test_each_environment_has_the_adapters_that_it_is_for() -> None:
     newer = int(version("openai").partition(".")[0]) >= 3
     assert set(ADAPTERS) - set(INSTALLED) == ({"dspy", "litellm"} if newer else set())
+
+
+@pytest.mark.no_cover  # all of it is others' code, and takes thrice as long if it is looked at
+@each_adapter
+def test_the_library_of_an_adapter_can_be_loaded(name: str) -> None:
+    assert import_module(LIBRARIES[name]).__name__ == LIBRARIES[name]
 
 
 @each_adapter
