@@ -38,6 +38,7 @@ async def killed(world: World, client: NewClient, forms: dict[str, dict[str, str
     return {answer["point"]: answer for answer in answers}
 
 
+@pytest.mark.no_cover
 @ON_EVERY_ENGINE
 async def test_a_process_that_is_killed_while_it_redeems_a_code_loses_nothing_and_spends_nothing_twice(
     world: World,
@@ -54,6 +55,7 @@ async def test_a_process_that_is_killed_while_it_redeems_a_code_loses_nothing_an
         assert again == ([200, 400] if point in UNDONE else [400, 400]), point
 
 
+@pytest.mark.no_cover
 @ON_EVERY_ENGINE
 async def test_a_process_that_is_killed_while_it_refreshes_leaves_the_client_one_way_on(world: World) -> None:
     await world.user()
@@ -72,6 +74,7 @@ async def test_a_process_that_is_killed_while_it_refreshes_leaves_the_client_one
         assert (await world.refresh(client, token)).json()["error"] == "invalid_grant", point
 
 
+@pytest.mark.no_cover
 @pytest.mark.needs("postgresql")
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

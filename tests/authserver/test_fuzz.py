@@ -30,6 +30,7 @@ REACHED = {
 POSTGRESQL = pytest.param("postgresql", marks=pytest.mark.needs("postgresql"))
 
 
+@pytest.mark.no_cover
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("part", range(PARTS))
 async def test_no_request_makes_the_server_fail_or_tell_a_secret(

@@ -194,6 +194,7 @@ def replica(url: str) -> Iterator[str]:
         process.wait(30)
 
 
+@pytest.mark.no_cover
 @pytest.mark.needs("postgresql")
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 async def test_04_through_a_whole_rotation_two_server_processes_issue_no_token_that_a_cached_key_set_refuses(

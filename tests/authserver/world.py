@@ -31,7 +31,9 @@ PASSWORD = "correct horse battery"
 START = 1_800_000_000.0
 
 ON_EVERY_ENGINE = pytest.mark.parametrize(
-    "database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgresql"))], indirect=True
+    "database_url",
+    ["sqlite", pytest.param("postgresql", marks=[pytest.mark.needs("postgresql"), pytest.mark.no_cover])],
+    indirect=True,
 )
 """For what two engines could do differently: atomicity, concurrency, migrations, faults, every verb of the store, and
 one whole flow of every grant. All other tests run on SQLite alone."""

@@ -1,6 +1,8 @@
 """Each model library, end to end: models over HTTP, tools of a Bearer-protected MCP server."""
 
 import json
+from collections.abc import Iterable
+from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
@@ -44,12 +46,30 @@ LIBRARIES = {
     "litellm": "litellm",
 }
 INSTALLED = [name for name in ADAPTERS if find_spec(LIBRARIES[name])]
-each_adapter = pytest.mark.parametrize("name", INSTALLED)
+
+# The libraries are slow to load, so each is loaded in one of the test processes only.
+GROUPS = {
+    name: pytest.mark.xdist_group("litellm" if name in {"dspy", "litellm"} else "other model libraries")
+    for name in ADAPTERS
+}
+
+
+def adapters(names: Iterable[str]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("name", [pytest.param(name, marks=GROUPS[name]) for name in names])
+
+
+each_adapter = adapters(INSTALLED)
 
 
 def test_each_environment_has_the_adapters_that_it_is_for() -> None:
     newer = int(version("openai").partition(".")[0]) >= 3
     assert set(ADAPTERS) - set(INSTALLED) == ({"dspy", "litellm"} if newer else set())
+
+
+@pytest.mark.no_cover  # all of it is others' code, and takes thrice as long if it is looked at
+@each_adapter
+def test_the_library_of_an_adapter_can_be_loaded(name: str) -> None:
+    assert import_module(LIBRARIES[name]).__name__ == LIBRARIES[name]
 
 
 @each_adapter
@@ -100,9 +120,7 @@ async def test_a_tool_that_was_not_offered_is_never_called(world: World, name: s
     assert "There is no tool named 'delete_everything'" in json.dumps(puppet.bodies[-1])
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in INSTALLED if name not in {"anthropic", "dspy"}]
-)  # whose protocols hold no JSON text
+@adapters(name for name in INSTALLED if name not in {"anthropic", "dspy"})  # whose protocols hold no JSON text
 async def test_arguments_that_are_no_json_are_answered_beside_good_ones(world: World, name: str) -> None:
     puppet = Puppet(lambda turn: [] if turn else [*ONE, ("get_customer_info", '{"customer_id": ')])
     world.model_stage.app = puppet.app()
@@ -117,7 +135,7 @@ async def test_arguments_that_are_no_json_are_answered_beside_good_ones(world: W
     assert len([seen for seen in world.gate.seen if seen.tool]) == 1
 
 
-@pytest.mark.parametrize("name", ["langchain"])
+@adapters(["langchain"])
 async def test_only_bad_arguments_give_the_model_another_turn(world: World, name: str) -> None:
     puppet = Puppet(lambda turn: [] if turn else [("get_customer_info", "{")])
     world.model_stage.app = puppet.app()
@@ -251,6 +269,7 @@ async def test_a_providers_error_is_told_with_its_status(world: World, name: str
         assert failed.value.status == status
 
 
+@GROUPS["openai"]
 async def test_a_response_that_failed_is_an_error_though_its_status_is_200(world: World) -> None:
     world.model_stage.app = Puppet(lambda turn: [], response_status="failed").app()
     async with connect(world.url, **world.client) as session:
@@ -258,6 +277,7 @@ async def test_a_response_that_failed_is_an_error_though_its_status_is_200(world
             await load("openai-responses").run(session, "anything", base_url=world.model, api_key="any")
 
 
+@GROUPS["openai"]
 async def test_nothing_is_kept_at_the_provider_of_responses(world: World) -> None:
     puppet = Puppet(lambda turn: [])
     world.model_stage.app = puppet.app()
@@ -266,6 +286,7 @@ async def test_nothing_is_kept_at_the_provider_of_responses(world: World) -> Non
     assert puppet.bodies[0]["store"] is False
 
 
+@GROUPS["langchain"]
 async def test_langchains_conversation_is_reported_to_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     from langchain_core.tracers.langchain import wait_for_all_tracers  # noqa: PLC0415 - an extra, as in the adapters
     from langsmith.utils import get_env_var  # noqa: PLC0415
@@ -295,6 +316,7 @@ async def test_langchains_conversation_is_reported_to_nobody(world: World, monke
     assert reported == []
 
 
+@GROUPS["openai"]
 async def test_anthropics_own_tool_runner_can_have_the_tools(world: World) -> None:
     """It makes the calls through the session too, asks first, and tells the model of a failure without internals."""
     from anthropic import AsyncAnthropic  # noqa: PLC0415 - an extra, as in the adapters

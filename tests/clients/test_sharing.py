@@ -39,6 +39,7 @@ async def fast(world: World) -> AsyncIterator[float]:
     yield ahead
 
 
+@pytest.mark.no_cover
 async def test_two_processes_with_one_old_token_make_one_refresh_request(world: World, tmp_path: Path) -> None:
     file = tmp_path / "tokens.json"
     await log_in(world, FileTokens(file))

@@ -95,6 +95,7 @@ def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
         .decode(),
         "é",
     ],
+    ids=["nothing", "brace", "object", "array", "no key", "public", "symmetric", "another curve", "short", "no ASCII"],
 )
 def test_a_file_without_a_usable_private_key_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(UsageError) as refused:

@@ -94,8 +94,12 @@ async def main(url: str) -> None:
             await play(session, context)
 
 
-if __name__ == "__main__":
+def run(url: str) -> None:
     try:
-        asyncio.run(main(sys.argv[-1]))
+        asyncio.run(main(url))
     except GarrisonError as error:
         sys.exit(f"{error.message}\n{error.hint}")
+
+
+if __name__ == "__main__":
+    run(sys.argv[-1])

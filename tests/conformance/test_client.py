@@ -1,14 +1,20 @@
 """The official conformance suite's client scenarios, with `garrison.connect` as the client."""
 
+import os
 import re
+import signal
+import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.foreign.town import run_program
 
-CLIENT = Path(__file__).with_name("client.py")
+ROOT = Path(__file__).parents[2]
+FORKS = Path(__file__).with_name("forks.py")
 RUNS = (("--requirements", "2025-11-25"), ("--requirements", "2026-07-28"), ("--suite", "backcompat"))
 OF_NO_CONCERN = {
     "auth/enterprise-managed-authorization",  # extensions: token exchange, DPoP and workload identity come later
@@ -20,13 +26,27 @@ OF_NO_CONCERN = {
 }
 
 
+@pytest.fixture(scope="module")
+def client() -> Iterator[str]:
+    """The command that starts the client."""
+    with tempfile.TemporaryDirectory(prefix="garrison-") as folder:
+        path = f"{folder}/client"  # a short one, as sockets want it
+        command = [sys.executable, "-m", "tests.conformance.forks", path]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, start_new_session=True) as process:
+            assert process.stdout
+            try:
+                assert process.stdout.readline() == b"ready\n"
+                yield f"{sys.executable} -SE {FORKS} {path}"
+            finally:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
 @pytest.mark.needs("conformance")
 @pytest.mark.timeout(300)
 @pytest.mark.xdist_group("conformance")
 @pytest.mark.parametrize("which", RUNS, ids=lambda which: which[1])
-async def test_every_required_client_scenario_passes(tmp_path: Path, which: tuple[str, str]) -> None:
-    command = f"{sys.executable} {CLIENT}"
-    arguments = ("client", "--command", command, *which, "--timeout", "60000", "-o", str(tmp_path / "out"))
+async def test_every_required_client_scenario_passes(tmp_path: Path, client: str, which: tuple[str, str]) -> None:
+    arguments = ("client", "--command", client, *which, "--timeout", "60000", "-o", str(tmp_path / "out"))
     _, output, errors = await run_program("conformance", *arguments, home=tmp_path, seconds=250)
     ended = {name: mark for mark, name in re.findall(r"^([✓✗]) (\S+):", output + errors, re.MULTILINE)}
     assert ended, output + errors

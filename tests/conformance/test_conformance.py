@@ -102,6 +102,7 @@ def complaints(results: Mapping[str, Results], revision: str) -> dict[tuple[str,
     return found | {(scenario, ""): "not run" for scenario in missing}
 
 
+@pytest.mark.no_cover
 @pytest.mark.needs("conformance")
 @pytest.mark.xdist_group("conformance")
 @pytest.mark.timeout(400)

@@ -44,6 +44,14 @@ def started(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         process.communicate(timeout=STARTED)
 
 
+@pytest.fixture
+def background() -> Iterator[None]:
+    """What is started is started as a shell starts its background jobs: deaf to SIGINT, unless it listens itself."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def first_line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     return process.stdout.readline().strip()
@@ -122,6 +130,7 @@ def test_up_says_ready_when_both_servers_answer_and_ends_on_ctrl_c(tmp_path: Pat
     assert list((tmp_path / ".garrison").glob(".*.tmp")) == []
 
 
+@pytest.mark.no_cover
 def test_a_second_up_says_in_one_line_which_port_is_taken(tmp_path: Path) -> None:
     auth_port, mcp_port = ports()
     arguments = ("up", "--http", "--home", "h", "--auth-port", auth_port, "--mcp-port", mcp_port)
@@ -174,6 +183,7 @@ def test_plain_http_says_so_and_a_token_a_tool_list_and_a_call_work_over_it(tmp_
         assert "plain HTTP: on loopback only" in errors
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("trailing", ["", "/"])
 def test_the_demo_server_alone_needs_tls_or_loopback(tmp_path: Path, trailing: str) -> None:
     resource = f"https://mcp.example/mcp{trailing}"
@@ -184,8 +194,9 @@ def test_the_demo_server_alone_needs_tls_or_loopback(tmp_path: Path, trailing: s
     assert "plain HTTP is served on loopback only, not on 0.0.0.0" in errors
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_a_demo_that_is_ended_leaves_no_keys_behind(tmp_path: Path, ending: signal.Signals) -> None:
+def test_a_demo_that_is_ended_leaves_no_keys_behind(tmp_path: Path, ending: signal.Signals, background: None) -> None:
     with started(tmp_path, "demo") as process:
         assert "init" in first_line(process)
         process.send_signal(ending)

@@ -21,6 +21,7 @@ from garrison.monitor.store import EventStore
 from tests.guard.fuzz import FREE, NAMES, RULES, Shot, changed, good_shots, may_pass
 from tests.guard.world import SCOPE, World
 
+pytestmark = pytest.mark.no_cover
 BATCHES, SHOTS = 10, 5_000
 STATUSES = {200, 400, 401, 403, 404, 405, 408, 413, 415, 421}
 """All that a guard answers while nothing that it leans on is broken, and nobody's budget is used up."""

@@ -18,6 +18,7 @@ from garrison.limits.settings import LimitSettings
 from tests.guard.fuzz import scarred
 from tests.guard.world import World, legacy
 
+pytestmark = pytest.mark.no_cover
 BATCHES, ANSWERS = 4, 1_500
 ALLOWED = {
     "tools": {"get_customer_info", "whoami", "schemaless"},

@@ -62,6 +62,7 @@ async def _read(stream: SocketStream, patience: float) -> bytes:
     return found
 
 
+@pytest.mark.no_cover
 @pytest.mark.xdist_group("wire")
 async def test_no_bytes_on_the_wire_break_the_server_or_slip_past_the_guard(world: World) -> None:
     sockets = bind("guarded server", "127.0.0.1", 0)

@@ -79,6 +79,7 @@ async def test_a_refused_newcomer_leaves_no_trace(stepped_time: SteppedTime) -> 
     assert len(budgets) == 0
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("seconds_between_callers", [0.01, 0.1])
 async def test_callers_who_went_away_are_forgotten_after_two_windows_at_most(
     stepped_time: SteppedTime, seconds_between_callers: float

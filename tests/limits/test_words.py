@@ -97,6 +97,8 @@ def rows() -> list[str]:
     return [json.dumps([record(0) for _ in range(8)], **layout) for layout in layouts for _ in range(20)]  # type: ignore[arg-type]
 
 
+@pytest.mark.no_cover
+@pytest.mark.xdist_group("tokenizers")  # which are slow to load
 @pytest.mark.parametrize("texts", [english, code, rows])
 def test_the_count_is_within_a_tenth_of_a_real_tokenizers(
     real: Callable[[str], int], texts: Callable[[], list[str]]

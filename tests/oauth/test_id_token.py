@@ -100,7 +100,9 @@ def test_a_jwt_for_something_else_is_refused(typ: str) -> None:
         judged(token(typ=typ))
 
 
-@pytest.mark.parametrize("secret", [b"the client's secret", json.dumps(KEY.public()).encode()])
+@pytest.mark.parametrize(
+    "secret", [b"the client's secret", json.dumps(KEY.public()).encode()], ids=["of the client", "public key"]
+)
 def test_a_shared_secret_is_no_key(secret: bytes) -> None:
     """The client knows it too, and so may whoever it got out to."""
     signed = ".".join(_part(json.dumps(part).encode()) for part in ({"alg": "HS256", "kid": KEY.kid}, CLAIMS))

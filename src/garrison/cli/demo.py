@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
         return _serve(args)
     for ending in (signal.SIGTERM, signal.SIGHUP):  # or else the folder, with its keys, would stay
         signal.signal(ending, _as_interrupt)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs are born deaf to
     folder = Path(tempfile.mkdtemp(prefix="garrison-demo-"))
     try:
         return run_async(_walk(args, folder))
