@@ -11,7 +11,7 @@ import sqlite3
 import stat
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -223,9 +223,11 @@ async def test_an_event_that_cannot_be_stored_does_not_hurt_the_others(store: Ev
         event("\ud800"),
         Event(kind=Kind.CALL_ALLOWED, correlation_id="c", time=float("nan")),
         Event(kind=Kind.CALL_ALLOWED, correlation_id="c", detail={"x": float("inf")}),
+        Event(kind=Kind.CALL_ALLOWED, correlation_id="c", subject=cast("str", None)),
+        Event(kind=Kind.CALL_ALLOWED, correlation_id="c", detail=cast("dict[str, str]", {"x": ["y"]})),
     ]
     results = await asyncio.gather(*map(store.write, [*bad, event("good")]), return_exceptions=True)
-    assert [type(result) for result in results] == [EventStoreError] * 3 + [type(None)]
+    assert [type(result) for result in results] == [EventStoreError] * 5 + [type(None)]
     assert targets(await store.recent()) == ["good"]
 
 

@@ -8,13 +8,13 @@ import logging
 import os
 import sqlite3
 import stat
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
+from garrison.base.errors import EventStoreError
 from garrison.base.events import Event
 from garrison.monitor.database import FileIdentity, gone, identify
 from garrison.monitor.journal import MAX_LINE, hold, journals
@@ -37,28 +37,25 @@ class Collector:
         self._moved: dict[str, int] = {}
         """What is known to have been moved of each journal, so that nothing is locked to find nothing new."""
 
-    def collect(self, journal: Path) -> int:
+    def collect(self, journal: Path, descriptor: int) -> int:
         """Move what `journal` holds, and tell how many bytes of it have been moved by now.
 
         Raises:
             sqlite3.Error, OSError, EventStoreError: the database takes nothing, or is not the one it was.
         """
-        with _opened(journal) as descriptor:
-            if descriptor is not None:
-                return self._move(journal.name, descriptor)
-        self._check_identity()
-        _log.error("the journal %s is gone, with what it held", journal.name)
-        return sys.maxsize
+        return self._move(journal.name, descriptor, own=True)
 
     def collect_all(self) -> None:
         """Move what all journals hold, and delete those whose owners have ended. Raises as `collect` does."""
-        for journal in journals(self._path):
+        found = journals(self._path)
+        self._moved = {journal.name: self._moved.get(journal.name, 0) for journal in found}
+        for journal in found:
             with _opened(journal) as descriptor:
                 if descriptor is None:
                     continue
                 ended = hold(descriptor)  # asked first: what ended writes no more
-                self._move(journal.name, descriptor)
-                if ended:
+                moved = self._move(journal.name, descriptor)
+                if ended and not _whole(descriptor, moved):
                     self.forget(journal)
 
     def forget(self, journal: Path) -> None:
@@ -67,26 +64,27 @@ class Collector:
         self._connection.execute("DELETE FROM journals WHERE name = ?", (journal.name,))
         self._moved.pop(journal.name, None)
 
-    def _move(self, name: str, descriptor: int) -> int:
+    def _move(self, name: str, descriptor: int, *, own: bool = False) -> int:
         while os.fstat(descriptor).st_size > self._moved.get(name, 0):
             before = self._moved.get(name, 0)
-            self._moved[name] = self._move_portion(name, descriptor)
+            self._moved[name] = self._move_portion(name, descriptor, own=own)
             if self._moved[name] == before:
-                break  # the rest is a part of an event
+                break  # the rest is a part of an event, or of another version
         return self._moved.get(name, 0)
 
-    def _move_portion(self, name: str, descriptor: int) -> int:
+    def _move_portion(self, name: str, descriptor: int, *, own: bool) -> int:
         self._check_identity()
         with self._transaction():
             found = self._connection.execute("SELECT moved FROM journals WHERE name = ?", (name,)).fetchone()
             moved = int(found[0]) if found else 0
-            if not os.fstat(descriptor).st_nlink:  # somebody was faster, and its entry may be gone already
+            if not own and not os.fstat(descriptor).st_nlink:  # somebody was faster, and its entry may be gone already
                 return os.fstat(descriptor).st_size
             lines, newline, _ = os.pread(descriptor, _PORTION, moved).rpartition(b"\n")
             if not newline:
                 return moved
-            moved += len(lines) + 1
-            self._connection.executemany(INSERT, _rows(name, lines))
+            rows, length = _rows(name, lines + newline)
+            moved += length
+            self._connection.executemany(INSERT, rows)
             self._connection.execute("INSERT OR REPLACE INTO journals VALUES (?, ?)", (name, moved))
         return moved
 
@@ -106,15 +104,32 @@ class Collector:
                     self._connection.execute("ROLLBACK")
 
 
-def _rows(name: str, lines: bytes) -> Iterator[Row]:
-    for line in lines.split(b"\n"):
+def _rows(name: str, lines: bytes) -> tuple[list[Row], int]:
+    """The events of `lines` up to one that only another version of Garrison knows, and how many bytes they are."""
+    rows, length = [], 0
+    for line in lines.splitlines(keepends=True):
         try:
-            event = _decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+            rows.append(to_row(_decode(line)))
+        except (msgspec.MsgspecError, UnicodeDecodeError, EventStoreError):
+            if _is_object(line):
+                _log.warning("the journal %s holds what this version of Garrison doesn't know", name)
+                break
             # Durable means here that it survives the process: what a power cut left of a file can be anything.
             _log.exception("%d bytes in the journal %s are no event, and are lost with it", len(line), name)
-            continue
-        yield to_row(event)
+        length += len(line)
+    return rows, length
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(line), dict)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+
+
+def _whole(descriptor: int, moved: int) -> bool:
+    """Whether there are whole lines after `moved`."""
+    return b"\n" in os.pread(descriptor, MAX_LINE, moved)
 
 
 @contextmanager

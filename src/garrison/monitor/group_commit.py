@@ -19,6 +19,7 @@ from pathlib import Path
 
 from garrison.base.errors import EventStoreError
 from garrison.base.events import Event
+from garrison.monitor.collect import Collector
 from garrison.monitor.database import failed, gone, identify, open_for_writing
 from garrison.monitor.rows import INSERT, Row, to_row
 
@@ -109,7 +110,15 @@ class GroupCommitWriter:
         if self._closed:
             raise EventStoreError("The event store is closed.")
 
+    def _take_in(self) -> None:
+        """What processes left in journals that were killed while events had to survive the process alone."""
+        try:
+            Collector(self._path, self._connection, self._identity).collect_all()
+        except (OSError, sqlite3.Error, EventStoreError) as error:
+            _log.error("events in journals wait for the next start: %s", error)
+
     def _run(self) -> None:
+        self._take_in()
         going_on = True
         while going_on:
             batch = [self._queue.get()]
@@ -144,7 +153,7 @@ class GroupCommitWriter:
 
 def _answer(waiting: Sequence[_Waiting], failure: EventStoreError | None) -> None:
     """Answer all that wait, with one wake-up per event loop."""
-    unheard = sum(len(one.rows) for one in waiting if one.answer is None)
+    unheard = sum(len(one.rows) - (one.answer is not None) for one in waiting)
     if failure is not None and unheard:
         _log.error("%d events lost: %s", unheard, failure.message)
     asking = [one.answer for one in waiting if one.answer is not None]

@@ -1,22 +1,22 @@
 """A process's own file of events, appended to by one system call: what is in it survives the process, however it ends.
 
 SQLite's cheapest commit takes eight. What a journal holds goes into the database within a moment (collect.py): by its
-owner, by whoever reads, or, if its owner was killed, by the next store that opens. A journal only ever grows; one that
-is long, or took half of an event because the disk was full, is left for a new one.
+owner, by whoever reads, or, if its owner was killed, by the next store that opens. What is whole in a journal stays as
+it is; a long journal is left for a new one.
 """
 
 import fcntl
-import math
 import os
+import re
 import time
 from pathlib import Path
 
 import msgspec
 
-from garrison.base.errors import EventStoreError
 from garrison.base.events import Event
 from garrison.base.files import PRIVATE_FILE
 from garrison.monitor.database import failed, gone
+from garrison.monitor.rows import check, unstorable
 
 MAX_LINE = 1 << 18
 """Bytes of one event."""
@@ -37,24 +37,31 @@ class Journal:
     """
 
     def __init__(self, store: Path) -> None:
-        self.path, self._descriptor = _make(store)
+        self.path, self.descriptor = _make(store)
         self.size = self.moved = 0
         self.broken = False
 
-    def append(self, lines: bytes) -> None:
-        """Raises `EventStoreError`: they are not durable, or the file has no name any more."""
+    def append(self, lines: bytes) -> int:
+        """How many bytes of them, in whole lines, are durable now. Raises `EventStoreError`: none are."""
+        if not os.fstat(self.descriptor).st_nlink:
+            self.broken = True
+            raise gone(self.path)
         try:
-            written = os.write(self._descriptor, lines)
-            named = os.fstat(self._descriptor).st_nlink
+            written = os.write(self.descriptor, lines)
         except OSError as error:  # then nothing of them was written
             raise failed(error) from error
         if written != len(lines):
-            self.broken = True
-            raise EventStoreError("Events can't be stored: the disk took a part of one.", "Look for room on the disk.")
-        if not named:
-            self.broken = True
-            raise gone(self.path)
+            written = lines.rfind(b"\n", 0, written) + 1
+            self._cut(self.size + written)
         self.size += written
+        return written
+
+    def _cut(self, size: int) -> None:
+        """Take back a part of an event; nobody has moved it, as it has no end."""
+        try:
+            os.ftruncate(self.descriptor, size)
+        except OSError:
+            self.broken = True
 
     @property
     def waiting(self) -> int:
@@ -62,7 +69,7 @@ class Journal:
         return max(0, self.size - self.moved)
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        os.close(self.descriptor)
 
 
 def to_line(event: Event) -> bytes:
@@ -72,24 +79,19 @@ def to_line(event: Event) -> bytes:
         EventStoreError: a time or detail that is not finite, text that is not Unicode, or more than `MAX_LINE` of it.
     """
     try:
+        check(event)
         line = _encode(event)
-        # The encoder writes null for a number that is not finite.
-        numbers = [event.time, *(value for value in event.detail.values() if isinstance(value, float))]
-        storable = all(map(math.isfinite, numbers)) and len(line) < MAX_LINE
     except (ValueError, TypeError, OverflowError) as error:
-        raise _unstorable() from error
-    if not storable:
-        raise _unstorable()
+        raise unstorable() from error
+    if len(line) >= MAX_LINE:
+        raise unstorable()
     return line + b"\n"
 
 
-def _unstorable() -> EventStoreError:
-    return EventStoreError("An event can't be stored: it is too long, or holds what is no text or no finite number.")
-
-
 def journals(store: Path) -> list[Path]:
-    """The journals that belong to `store` now, in the order in which they were begun."""
-    return sorted(store.parent.glob(f"{store.name}{_INFIX}*"))
+    """The journals of `store` now, in the order in which they were begun; a copy of one has another name."""
+    name = re.compile(re.escape(store.name + _INFIX) + "[0-9a-f]{16}-[0-9a-f]{8}")
+    return sorted(path for path in store.parent.iterdir() if name.fullmatch(path.name))
 
 
 def hold(descriptor: int) -> bool:
@@ -104,7 +106,7 @@ def hold(descriptor: int) -> bool:
 def _make(store: Path) -> tuple[Path, int]:
     while True:
         path = store.with_name(f"{store.name}{_INFIX}{time.time_ns():016x}-{os.urandom(4).hex()}")
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
         # Whoever looked at it before it was held took it for a dead process's, and away.
         if hold(descriptor) and os.fstat(descriptor).st_nlink:
             return path, descriptor

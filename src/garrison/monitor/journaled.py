@@ -21,9 +21,13 @@ from garrison.monitor.journal import Journal, to_line
 
 SOON = 0.05
 """Seconds until events are moved, and for which one of `submit_soon` is kept in memory at most."""
+PATIENCE = 1.0
+"""Seconds that a reader waits for others who move events."""
 RETRY = 0.25
 """Seconds until a database that took nothing is tried again."""
 MAX_HELD = 1000
+LONG_LINE = 1 << 13
+"""Bytes of an event that is not kept in memory: so many of them would be more than the backlog's bound."""
 MAX_BACKLOG = 1 << 24
 """Bytes of events that the database has not taken."""
 LONG = 1 << 20
@@ -49,7 +53,7 @@ class JournaledWriter:
         self._held: list[bytes] = []
         self._gate = threading.Lock()  # event loops of several threads may share one store
         self._turning = threading.Lock()
-        self._closed = False
+        self._closed = self._ended = False
         self._gone: EventStoreError | None = None
         self._stores = self._moves = True
         self._wanted = False
@@ -73,8 +77,7 @@ class JournaledWriter:
             self._check_open()
             if self._gone is not None:
                 raise self._gone
-            self._append(b"".join((*self._held, line)))
-            self._held.clear()
+            self._append([*self._held, line])
         return None
 
     def submit_soon(self, event: Event) -> None:
@@ -89,11 +92,17 @@ class JournaledWriter:
             if len(self._held) >= MAX_HELD:
                 raise EventStoreError(f"{MAX_HELD} events wait for a store that takes none.")
             self._held.append(line)
+            if len(line) > LONG_LINE:
+                self._append(self._held)
             self._ask()
 
     def flush(self) -> None:
-        """Have the database hold what any process has stored here, as far as it takes it. Blocks."""
-        self._turn(everybodys=True)
+        """Have the database hold what any process has stored here, as far as it takes it soon. Blocks."""
+        if self._turning.acquire(timeout=PATIENCE):  # one who waits for a locked database is enough
+            try:
+                self._turn(everybodys=True)
+            finally:
+                self._turning.release()
 
     def close(self) -> None:
         """Store what is held, then end. Blocks."""
@@ -107,14 +116,18 @@ class JournaledWriter:
         if self._closed:
             raise EventStoreError("The event store is closed.")
 
-    def _append(self, lines: bytes) -> None:
+    def _append(self, events: list[bytes]) -> None:
+        lines = b"".join(events)
         self._stores = False
         if len(lines) > self._room:
             raise EventStoreError("Events can't be stored: too many wait for the database.", "Look at its disk.")
         if self._journal.broken:
             self._renew()
-        self._journal.append(lines)
-        self._room -= len(lines)
+        stored = self._journal.append(lines)
+        self._room -= stored
+        del self._held[: lines.count(b"\n", 0, stored)]
+        if stored != len(lines):
+            raise EventStoreError("Events can't be stored: the disk took a part of them.", "Look for room on the disk.")
         self._stores = True
         self._ask()
 
@@ -132,26 +145,30 @@ class JournaledWriter:
             self._want.set()
 
     def _run(self) -> None:
-        self._turn(everybodys=True)  # what processes left that were killed
+        with self._turning:
+            self._turn(everybodys=True)  # what processes left that were killed
         closing = False
         while not closing:
             self._want.wait()
             closing = self._closing.wait(SOON if self._moves else RETRY)
-            self._turn()
-        self._end()
+            with self._turning:
+                self._turn()
+        with self._turning:
+            self._end()
 
     def _turn(self, *, everybodys: bool = False) -> None:
-        """Move what there is; nothing is lost if that fails, and it is tried again."""
-        with self._turning:
-            try:
-                self._store_held()
-                if everybodys:
-                    self._collector.collect_all()
-                self._collect()
-            except Exception as error:  # noqa: BLE001  whatever it is, the thread must go on
-                self._note(error)
-            else:
-                self._note(None)
+        """Move what there is; nothing is lost if that fails, and it is tried again. One at a time."""
+        if self._ended:
+            return
+        try:
+            self._store_held()
+            if everybodys:
+                self._collector.collect_all()
+            self._collect()
+        except Exception as error:  # noqa: BLE001  whatever it is, the thread must go on
+            self._note(error)
+        else:
+            self._note(None)
 
     def _note(self, error: Exception | None) -> None:
         if error is not None and self._moves:
@@ -165,32 +182,33 @@ class JournaledWriter:
     def _store_held(self) -> None:
         with self._gate:
             self._wanted = False
-            self._want.clear()
+            if not self._closed:
+                self._want.clear()
             if not self._held:
                 return
             try:
-                self._append(b"".join(self._held))
-                self._held.clear()
+                self._append(self._held)
             except EventStoreError as error:
                 _log.error("%d events wait to be stored: %s", len(self._held), error)
                 self._ask()
 
     def _collect(self) -> None:
         for journal in (*self._left, self._journal):
-            journal.moved = self._collector.collect(journal.path)
+            journal.moved = self._collector.collect(journal.path, journal.descriptor)
         with self._gate:
-            ended = [journal for journal in self._left if not journal.waiting]
-            self._left = [journal for journal in self._left if journal.waiting]
             self._room = MAX_BACKLOG - sum(journal.waiting for journal in (*self._left, self._journal))
             if self._journal.moved > LONG:
                 self._renew()
                 self._ask()
-        for journal in ended:
+        for journal in [journal for journal in self._left if not journal.waiting]:
             self._collector.forget(journal.path)
+            with self._gate:
+                self._left.remove(journal)
             journal.close()
 
     def _end(self) -> None:
         """What could not be moved stays for the next who opens the store."""
+        self._ended = True
         for journal in (*self._left, self._journal):
             if not journal.waiting:
                 with suppress(sqlite3.Error, OSError):

@@ -2,16 +2,17 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from garrison.base.errors import EventStoreError
-from garrison.base.events import SEVERITIES, Event, Kind, Scalar, Severity
+from garrison.base.events import SEVERITIES, Event, Kind, Severity
 
 Row = tuple[str, float, str, str, str, str, str, str, str, str, str]
 
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 _ENCODE = msgspec.json.Encoder().encode
 _WORDS = {kind: (str(kind.value), str(SEVERITIES.get(kind, Severity.INFO).value)) for kind in Kind}
 """Each kind and its severity as plain texts, which SQLite takes without asking what they are."""
@@ -44,28 +45,32 @@ def to_row(event: Event) -> Row:
     who = (event.correlation_id, event.subject, event.client_id, event.address)
     about = (event.target, event.reason)
     try:
+        check(event)
         texts = "".join((event.id, *who, *about))
         if not texts.isascii():
             texts.encode("utf-8")
-        detail = _encoded(event.detail) if event.detail else "{}"
-        finite = math.isfinite(event.time)
+        detail = _ENCODE(dict(event.detail)).decode() if event.detail else "{}"
     except (ValueError, TypeError, OverflowError) as error:
-        raise _unstorable() from error
-    if not finite:
-        raise _unstorable()
+        raise unstorable() from error
     return (event.id, event.time, kind, severity, *who, *about, detail)
 
 
-def _encoded(detail: Mapping[str, Scalar]) -> str:
-    """JSON; the encoder would write null for a number that is not finite."""
-    for value in detail.values():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError("not finite")
-    return _ENCODE(dict(detail)).decode()
+def check(event: Event) -> None:
+    """Raises `ValueError` or `TypeError` for what a JSON encoder would take and nobody could read again.
+
+    It writes null for a number that is not finite.
+    """
+    who = (event.correlation_id, event.subject, event.client_id, event.address)
+    "".join((event.id, *who, event.target, event.reason))
+    if not math.isfinite(event.time):
+        raise ValueError("not finite")
+    for value in event.detail.values():
+        if type(value) not in _SCALARS or (isinstance(value, float) and not math.isfinite(value)):
+            raise ValueError("not a scalar")
 
 
-def _unstorable() -> EventStoreError:
-    return EventStoreError("An event can't be stored: it holds what is no text or no finite number.")
+def unstorable() -> EventStoreError:
+    return EventStoreError("An event can't be stored: it is too long, or holds what is no text or no finite number.")
 
 
 def from_row(row: Sequence[Any]) -> Event:
