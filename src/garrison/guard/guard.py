@@ -33,6 +33,7 @@ from garrison.guard.origin import Origin
 from garrison.guard.policy import Policy
 from garrison.guard.refusal import Broken, Refusal
 from garrison.guard.request_state import StateBinding
+from garrison.guard.rewriting import renaming
 from garrison.guard.session import SessionBinding
 from garrison.guard.types import Call, Caller, Request, Scope
 from garrison.guard.verify import LEEWAY, IssuerVerifier
@@ -170,6 +171,7 @@ class Guard:
         self._origin.check(request)
         call.caller = caller = await self._authenticate(request)
         call.session_id = self._sessions.unbind(request, caller)
+        call.last_event_id = self._sessions.unbind_event(request, caller)
         if request.method == "POST":
             self._gate.begin_reading(caller)
             try:
@@ -223,12 +225,14 @@ class Guard:
         self._audit.finished(call, status=watch.status, size=watch.size, seconds=seconds, failure=failure)
 
     def _outbound(self, call: Call, caller: Caller, send: Send) -> Send:
-        if self._filter_lists and lists.concerns(call):
-            return lists.filtering(send, self._policy, caller)
         message = call.message
+        legacy = message is None or not message.modern
+        rename = partial(self._sessions.bind_event, caller=caller) if legacy else None
+        if self._filter_lists and lists.concerns(call):
+            return lists.filtering(send, self._policy, caller, rename)
         if message is not None and results.concerns(message):
             return results.amending(send, lambda state: self._states.bind(state, caller, message))
-        return send
+        return renaming(send, rename) if rename else send
 
     def _stream_lifetime(self, call: Call, caller: Caller) -> float | None:
         """Seconds that a stream of notifications may stay open; None for an answer to a question."""

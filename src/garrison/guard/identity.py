@@ -12,10 +12,12 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from starlette.authentication import AuthCredentials
 
-from garrison.guard.types import CORRELATION_ID, SESSION_ID, Call, Caller, Scope
+from garrison.guard.types import CORRELATION_ID, LAST_EVENT_ID, SESSION_ID, Call, Caller, Scope
 
-_CORRELATION_ID, _SESSION_ID = CORRELATION_ID.encode(), SESSION_ID.encode()
-_TAKEN_OUT = frozenset({b"authorization", b"proxy-authorization", b"accept-encoding", _CORRELATION_ID, _SESSION_ID})
+_CORRELATION_ID, _SESSION_ID, _LAST_EVENT_ID = (name.encode() for name in (CORRELATION_ID, SESSION_ID, LAST_EVENT_ID))
+_TAKEN_OUT = frozenset(
+    {b"authorization", b"proxy-authorization", b"accept-encoding", _CORRELATION_ID, _SESSION_ID, _LAST_EVENT_ID}
+)
 """An answer is read here (lists) and charged by its text, so the app is not asked to compress it; a proxy may."""
 
 
@@ -60,6 +62,8 @@ def _headers(scope: Scope, call: Call) -> list[tuple[bytes, bytes]]:
     headers.append((_CORRELATION_ID, call.request.correlation_id.encode()))
     if call.session_id is not None:
         headers.append((_SESSION_ID, call.session_id.encode("latin-1")))
+    if call.last_event_id is not None:
+        headers.append((_LAST_EVENT_ID, call.last_event_id.encode("latin-1")))
     return headers
 
 

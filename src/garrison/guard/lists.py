@@ -16,7 +16,7 @@ from starlette.types import Send
 from garrison.guard.asked import listed
 from garrison.guard.decision import decide_unseen
 from garrison.guard.policy import Policy
-from garrison.guard.rewriting import Rewriter, UnreadableError, rendered
+from garrison.guard.rewriting import Rewrite, Rewriter, UnreadableError, rendered
 from garrison.guard.types import Call, Caller
 from garrison.oauth.access_token import AccessToken
 
@@ -30,9 +30,9 @@ def concerns(call: Call) -> bool:
     return call.message.method in METHODS if call.message else call.request.method == "GET"
 
 
-def filtering(send: Send, policy: Policy, caller: Caller) -> Send:
-    """What stands in for `send`, in front of it."""
-    return Rewriter(send, partial(_cut, policy, caller.token)).send
+def filtering(send: Send, policy: Policy, caller: Caller, rename: Rewrite | None = None) -> Send:
+    """What stands in for `send`, in front of it. Args: rename: makes an event's id the caller's own."""
+    return Rewriter(send, partial(_cut, policy, caller.token), rename=rename).send
 
 
 def _cut(policy: Policy, token: AccessToken, text: bytes) -> bytes:

@@ -18,12 +18,12 @@ from garrison.guard.refusal import (
     TooLarge,
     UnsupportedMediaType,
 )
-from garrison.guard.types import Request
+from garrison.guard.types import LAST_EVENT_ID, SESSION_ID, Request
 from garrison.oauth.resource import same
 
 METHODS = ("GET", "POST", "DELETE")
 _ROUTING = frozenset({MCP_METHOD_HEADER, MCP_NAME_HEADER, MCP_PROTOCOL_VERSION_HEADER})
-_ONCE = _ROUTING | {"authorization", "content-length", "content-type", "host", "mcp-session-id", "origin"}
+_ONCE = _ROUTING | {"authorization", "content-length", "content-type", "host", LAST_EVENT_ID, SESSION_ID, "origin"}
 """Headers that somebody decides by: of two copies, the guard could read one and the next in line the other."""
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 

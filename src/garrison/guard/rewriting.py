@@ -14,7 +14,11 @@ from starlette.types import Message, Send
 MAX_GATHERED = 8 * 1024 * 1024
 """Bytes of one JSON-RPC message."""
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_LONGEST_END = 4
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+Rewrite = Callable[[bytes], bytes]
 
 
 class UnreadableError(Exception):
@@ -26,17 +30,30 @@ class Rewriter:
 
     Args:
         rewrite: gets the JSON text of a message, and gives the text that goes on in its place.
+        rename: gets an event's id, and gives the one that goes on in its place.
         lenient: whether what can't be gathered goes on as it is, instead of not at all.
+        streams_only: whether what is no stream of events goes on as it is.
     """
 
-    def __init__(self, send: Send, rewrite: Callable[[bytes], bytes], *, lenient: bool = False) -> None:
+    def __init__(
+        self,
+        send: Send,
+        rewrite: Rewrite,
+        *,
+        rename: Rewrite | None = None,
+        lenient: bool = False,
+        streams_only: bool = False,
+    ) -> None:
         self._send = send
         self._rewrite = rewrite
+        self._rename = rename
         self._lenient = lenient
+        self._streams_only = streams_only
         self._start: Message | None = None
         self._stream = False
         self._passing = False
         self._gathered = b""
+        self._searched = 0
 
     async def send(self, message: Message) -> None:
         """Raises `UnreadableError`, unless lenient."""
@@ -60,6 +77,7 @@ class Rewriter:
                 if not self._lenient:
                     raise UnreadableError("the response is compressed")
                 self._passing = True
+        self._passing = self._passing or (self._streams_only and not self._stream)
         if self._stream or self._passing:
             await self._send(message)
         else:
@@ -87,9 +105,11 @@ class Rewriter:
             await self._send({**message, "body": self._gathered})
             return
         passed = b""
-        while found := _EVENT_END.search(self._gathered):
+        while found := _EVENT_END.search(self._gathered, max(0, self._searched - _LONGEST_END)):
             event, self._gathered = self._gathered[: found.end()], self._gathered[found.end() :]
+            self._searched = 0
             passed += self._rewrite_event(event)
+        self._searched = len(self._gathered)
         # What is left at the end of the stream is no event: by its specification it is thrown away.
         await self._send({**message, "body": passed})
 
@@ -107,11 +127,28 @@ class Rewriter:
         # A reader drops the mark before the first line, and finds data where otherwise there would be none.
         lines = [line for line in _LINE_END.split(event.removeprefix(BOM_UTF8)) if line]
         data = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")]
-        text = b"\n".join(data)
-        if not text.strip() or (rewritten := self._rewrite(text)) == text:
-            return event
         others = [line for line in lines if not line.startswith(b"data:")]
-        return b"\n".join([*others, b"data: " + rewritten]) + b"\n\n"
+        text = b"\n".join(data)
+        rewritten = self._rewrite(text) if text.strip() else text
+        renamed = [self._renamed(line) for line in others]
+        if rewritten == text and renamed == others:
+            return event
+        told = [b"data: " + line for line in rewritten.split(b"\n")] if data else []
+        return b"\n".join([*renamed, *told]) + b"\n\n"
+
+    def _renamed(self, line: bytes) -> bytes:
+        """`line` with another id, if it is an event's; an empty one is none."""
+        given = line[3:].removeprefix(b" ") if line.startswith(b"id:") else b""
+        return b"id: " + self._rename(given) if given and self._rename else line
+
+
+def renaming(send: Send, rename: Rewrite) -> Send:
+    """What stands in for `send`, in front of it, and gives the events of a stream other ids."""
+    return Rewriter(send, _as_it_is, rename=rename, lenient=True, streams_only=True).send
+
+
+def _as_it_is(text: bytes) -> bytes:
+    return text
 
 
 def rendered(document: Any) -> bytes:

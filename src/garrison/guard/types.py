@@ -16,6 +16,7 @@ from garrison.oauth.access_token import AccessToken
 Scope = MutableMapping[str, Any]
 
 SESSION_ID = "mcp-session-id"
+LAST_EVENT_ID = "last-event-id"
 CORRELATION_ID = "x-correlation-id"
 """Header names that more than one stage writes or reads."""
 
@@ -154,6 +155,7 @@ class Call(msgspec.Struct):
     request: Request
     caller: Caller | None = None
     session_id: str | None = None
+    last_event_id: str | None = None
     message: Message | None = None
     admission: Admission | None = None
     slots: Slots | None = None
