@@ -6,10 +6,11 @@ import httpx2
 import pytest
 
 from garrison.authserver import admin, backoff
+from garrison.authserver.stores.families import living_families
 from garrison.authserver.stores.users import remembered_consent
 from garrison.base.events import Kind
 from tests.authserver.test_introspection import INACTIVE, asked, resource_server
-from tests.authserver.world import ON_EVERY_ENGINE, RESOURCE, SCOPES, Forms, Make, World
+from tests.authserver.world import ON_EVERY_ENGINE, RESOURCE, SCOPES, Forms, Make, World, query_of
 
 PAGE = "/account/grants"
 NOTHING = "No application can act as you."
@@ -151,7 +152,14 @@ async def test_nobody_sees_or_ends_what_another_has_granted(world: World) -> Non
         fields = forms(await sign_in(world, alice))[0]
         assert NOTHING in (await sign_in(world, bob, "bob")).text
         assert (await bob.post(PAGE, data=fields)).status_code == 400
-    assert (await world.refresh(client, body["refresh_token"])).status_code == 200
+        assert (await world.refresh(client, body["refresh_token"])).status_code == 200
+        await world.decide(bob, await world.consent_page(bob, client), remember="yes")
+        assert (await alice.post(PAGE, data=fields)).status_code == 303
+        assert NOTHING in (await alice.get(PAGE)).text
+        assert len(forms(await bob.get(PAGE))) == 1
+        response = await world.consent_page(bob, client)
+        assert "code" in query_of(response), "bob is not asked again"
+    assert len(await living_families(world.store, world.time, username="bob")) == 2
 
 
 @pytest.mark.parametrize("change", [{"csrf": "x" * 43}, {"csrf": ""}, {"client_id": "client_other"}, {"resource": ""}])

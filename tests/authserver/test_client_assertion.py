@@ -350,6 +350,13 @@ async def test_34_one_asker_keeps_nobody_elses_key_sets_out_however_many_it_name
             with pytest.raises(InvalidClient):
                 await keys.get(f"https://keys.example/{number}", "kid", asker=asker)
 
+    web.publish("https://kept.example/", jwks.public_set([KEY]))
+    assert await keys.get("https://kept.example/", KEY.kid, asker="203.0.113.0/24")
+    now += BACK_OFF
+    await ask(range(1000, 1000 + 2 * MAX_SETS), "198.51.100.0/24")
+    web.asked.clear()
+    assert await keys.get("https://kept.example/", KEY.kid, asker="203.0.113.0/24")
+    assert not web.asked, "what others had fetched is not pushed out"
     for begin in range(0, MAX_SETS, MAX_OF_ONE):
         await ask(range(begin, begin + MAX_OF_ONE + 1), "198.51.100.0/24")
         now += BACK_OFF

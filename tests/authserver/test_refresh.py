@@ -111,11 +111,13 @@ async def test_41_a_client_that_refreshes_all_day_leaves_no_rows_and_each_of_its
 ) -> None:
     world = await make_world()
     client, token = await start(world)
+    other = (await world.tokens(client))["refresh_token"]
+    assert await alive(world, client, other)
     used = [token]
     for _ in range(8):
         world.time += world.settings.refresh_grace + 1
         used.append((await world.refresh(client, used[-1])).json()["refresh_token"])
-    assert await rows(world) == 2, "the one in use, and the one before it"
+    assert await rows(world) == 4, "of each grant the one in use, and the one before it"
     thief = await world.client()
     assert not await alive(world, thief, used[2]), "whoever owns no token of the family can't end it"
     assert await alive(world, client, used.pop())
