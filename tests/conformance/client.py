@@ -70,6 +70,7 @@ def arguments(schema: dict[str, Any]) -> dict[str, Any]:
 async def play(session: Session, context: dict[str, Any]) -> None:
     """List the tools and call them, as every scenario wants."""
     tools = await session.tools()
+    EXAMPLES["object"] = tools[0].input_schema if tools else {}  # one scenario wants a schema back as it was seen
     wanted = context.get("toolCalls") or [{"name": t.name, "arguments": arguments(t.input_schema)} for t in tools]
     for call in wanted:
         await session.call(call["name"], call.get("arguments", {}))
