@@ -50,7 +50,7 @@ async def options(url: str, scenario: str, context: dict[str, Any], folder: Path
             key.write_text(context["private_key_pem"])
             return {**known, "private_key_file": key}
         return {**known, "client_secret": context["client_secret"]}
-    login: dict[str, Any] = {"login": Login(open_url=follow, timeout=10)}
+    login: dict[str, Any] = {"login": Login(open_url=follow, timeout=30)}
     if "2025-03-26" in scenario:
         return {**login, "legacy_authorization": True}
     if "client_id" in context:
