@@ -50,7 +50,7 @@ async def options(url: str, scenario: str, context: dict[str, Any], folder: Path
             key.write_text(context["private_key_pem"])
             return {**known, "private_key_file": key}
         return {**known, "client_secret": context["client_secret"]}
-    login: dict[str, Any] = {"login": Login(open_url=follow, timeout=10)}
+    login: dict[str, Any] = {"login": Login(open_url=follow, timeout=30)}
     if "2025-03-26" in scenario:
         return {**login, "legacy_authorization": True}
     if "client_id" in context:
@@ -70,6 +70,7 @@ def arguments(schema: dict[str, Any]) -> dict[str, Any]:
 async def play(session: Session, context: dict[str, Any]) -> None:
     """List the tools and call them, as every scenario wants."""
     tools = await session.tools()
+    EXAMPLES["object"] = tools[0].input_schema if tools else {}  # one scenario wants a schema back as it was seen
     wanted = context.get("toolCalls") or [{"name": t.name, "arguments": arguments(t.input_schema)} for t in tools]
     for call in wanted:
         await session.call(call["name"], call.get("arguments", {}))
