@@ -224,6 +224,19 @@ def test_who_opened_a_journal_that_another_deleted_moves_nothing_of_it(path: Pat
     journal.close()
 
 
+def test_what_is_deleted_under_a_readers_hands_is_its_owners_to_move(path: Path, collector: Collector) -> None:
+    journal = Journal(path)
+    journal.append(to_line(event("once")))
+    descriptor = os.open(journal.path, os.O_RDONLY)
+    journal.path.unlink()
+    collector._move(journal.path.name, descriptor)
+    assert stored(path) == []
+    collector.collect(journal.path, journal.descriptor)
+    assert stored(path) == ["once"]
+    os.close(descriptor)
+    journal.close()
+
+
 def test_a_journal_in_use_is_moved_but_not_deleted(path: Path, collector: Collector) -> None:
     journal = Journal(path)
     journal.append(to_line(event("a")))

@@ -77,8 +77,9 @@ class Collector:
         with self._transaction():
             found = self._connection.execute("SELECT moved FROM journals WHERE name = ?", (name,)).fetchone()
             moved = int(found[0]) if found else 0
-            if not own and not os.fstat(descriptor).st_nlink:  # somebody was faster, and its entry may be gone already
-                return os.fstat(descriptor).st_size
+            if not own and not os.fstat(descriptor).st_nlink:
+                # Somebody was faster, and its entry may be gone already; or it was deleted, and its owner moves it.
+                return self._moved.get(name, 0)
             lines, newline, _ = os.pread(descriptor, _PORTION, moved).rpartition(b"\n")
             if not newline:
                 return moved
