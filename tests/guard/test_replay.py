@@ -62,6 +62,7 @@ async def test_only_the_caller_whose_stream_it_was_takes_it_up_again(world: Worl
                 if b"the secret of ABC123" in told:
                     break
     assert again.status_code == 200
+    assert b"the secret of ABC123" in told
 
 
 async def test_two_event_ids_are_none(world: World) -> None:

@@ -320,20 +320,34 @@ def _refuse(*_: object) -> None:
     raise OSError("no")
 
 
-def test_closing_waits_for_a_reader_and_hangs_for_none(path: Path) -> None:
-    """A turn that began before the end must not take back that the end was asked for."""
-    writer = JournaledWriter(path, busy_timeout=0.05)
+class NotedLock:
+    """A lock that says when somebody comes for it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.asked = threading.Event()
+
+    def __enter__(self) -> None:
+        self.asked.set()
+        self.lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+
+def test_closing_hangs_for_no_turn_that_began_before(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = JournaledWriter(path, busy_timeout=60)
     writer.flush()
-    with locked(path):
+    noted = NotedLock()
+    monkeypatch.setattr(writer, "_turning", noted)
+    with noted.lock:  # as a reader has it
         writer.submit(event("x"))
-        readers = [threading.Thread(target=writer.flush) for _ in range(3)]
-        for reader in readers:
-            reader.start()
+        assert noted.asked.wait(60)
         ending = threading.Thread(target=writer.close, daemon=True)
         ending.start()
-        ending.join(60)
-        for reader in readers:
-            reader.join()
+        assert writer._closing.wait(60)
+        writer._turn()
+    ending.join(60)
     assert not ending.is_alive()
 
 
