@@ -90,10 +90,6 @@ class Request(msgspec.Struct, frozen=True):
             correlation_id=new_correlation_id(),
         )
 
-    def header(self, name: str) -> str | None:
-        """The value of a header that origin.py has seen at most once."""
-        return self.headers.get(name)
-
 
 def _of(headers: Mapping[str, str], name: str) -> Sequence[str]:
     return [headers[name]] if name in headers else ()
