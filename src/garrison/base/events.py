@@ -143,8 +143,10 @@ async def emit(sink: EventSink, event: Event, clock: Clock = system_clock) -> Ev
     return written
 
 
-def emit_end(sink: EventSink, begun: Event, kind: Kind, reason: str, detail: Mapping[str, Scalar], time: float) -> None:
-    """Write how it ended with what `begun` speaks of, which `emit` gave: it is cleaned already, but for what is new.
+def emit_end(
+    sink: EventSink, begun: Event, kind: Kind, reason: str, detail: Mapping[str, int | float], time: float
+) -> None:
+    """Write how it ended with what `begun` speaks of, which `emit` gave: all of it is clean already, but for `reason`.
 
     Nothing is left to refuse, so nobody waits until it is durable.
 
@@ -152,8 +154,7 @@ def emit_end(sink: EventSink, begun: Event, kind: Kind, reason: str, detail: Map
         EventStoreError: it won't be stored.
     """
     told = one_line(reason) if reason else ""
-    end = structs.replace(begun, kind=kind, reason=told, detail=_one_lines(detail), time=time, id=random_id())
-    sink.write_soon(end)
+    sink.write_soon(structs.replace(begun, kind=kind, reason=told, detail=detail, time=time, id=random_id()))
 
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -186,14 +187,10 @@ def _cleaned(event: Event, clock: Clock) -> Event:
         address=one_line(event.address),
         target=one_line(event.target),
         reason=one_line(event.reason),
-        detail=_one_lines(event.detail),
+        detail={one_line(k): one_line(v) if isinstance(v, str) else v for k, v in event.detail.items()},
         time=event.time or clock(),
         id=event.id,
     )
-
-
-def _one_lines(detail: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
-    return {one_line(name): one_line(value) if isinstance(value, str) else value for name, value in detail.items()}
 
 
 class NullSink:
