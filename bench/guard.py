@@ -1,5 +1,8 @@
 """What the guard costs: CPU per tools/call, bare, guarded, and with FastMCP's own three checks, in one run.
 
+Beside them what no guard can be cheaper than: FastMCP told who calls (bench/told.py), and the least guard there can be
+(bench/floor.py).
+
 The calls go straight into each ASGI application, so the numbers hold the server's work and no client's; the process's
 CPU time is counted, all threads of it. Rounds take turns, so that a machine that changes its speed changes all of them.
 Only the ratios and differences mean anything beyond this machine.
@@ -18,6 +21,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.floor import floor
 from bench.told import told_who_calls
 from fastmcp import FastMCP
 from fastmcp.server.auth import require_scopes
@@ -193,6 +197,7 @@ def variants(url: str, key: jwks.SigningKey, home: Path) -> dict[str, ASGIApp]:
     return {
         "bare": served(bare),
         "bare, told who calls": told_who_calls(served(adder())),
+        "the least guard": floor(served(adder()), schemas["add"], home / "floor", PLENTY),
         "guard": guarded,
         "FastMCP's own checks": served(own),
     }

@@ -8,15 +8,18 @@ from starlette.authentication import AuthCredentials
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
+def told(scope: Scope) -> Scope:
+    """`scope` with a caller in it."""
+    token = AccessToken(token="t", client_id="bench", scopes=["math:use"], subject="bench", claims={})  # noqa: S106
+    return {**scope, "user": AuthenticatedUser(token), "auth": AuthCredentials(["math:use"])}
+
+
 def told_who_calls(app: ASGIApp) -> ASGIApp:
-    """`app` with a caller in its scope, and nothing checked."""
+    """`app` with a caller in each scope, and nothing checked."""
     inner = AuthContextMiddleware(app)
 
     async def telling(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            token = AccessToken(token="t", client_id="bench", scopes=["math:use"], subject="bench", claims={})  # noqa: S106
-            scope = {**scope, "user": AuthenticatedUser(token), "auth": AuthCredentials(["math:use"])}
-        await inner(scope, receive, send)
+        await inner(told(scope) if scope["type"] == "http" else scope, receive, send)
 
     return telling
 
