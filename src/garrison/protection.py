@@ -17,11 +17,13 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from garrison import config
 from garrison.base.errors import GarrisonError, UsageError
 from garrison.base.events import Event, EventSink, Kind, emit, new_correlation_id
 from garrison.base.fetch import Fetcher
 from garrison.base.files import make_private_folder
+from garrison.config.file import FILE
+from garrison.config.server import policy as written_policy
+from garrison.config.server import server_settings
 from garrison.content.schema import ToolSchemas
 from garrison.guard.guard import Guard
 from garrison.guard.issuers import Issuer
@@ -126,7 +128,7 @@ def protect(
     Raises:
         UsageError: `server` is none of these, or its schemas are missing, or there is no policy.
     """
-    policy = policy or _written_policy(Path(home))
+    policy = policy or _policy_of(Path(home))
     app, declared = _server(server, urlsplit(resource).path or "/", schemas)
 
     @contextlib.asynccontextmanager
@@ -134,7 +136,7 @@ def protect(
         place = Home(Path(home))
         make_private_folder(place.folder)
         place.make_secret()
-        settings = config.server_settings(place.folder, os.environ)
+        settings = server_settings(place.folder, os.environ)
         found = await declared()
         async with (
             EventStore(place.events, durability=settings.durability) as events,
@@ -155,11 +157,11 @@ def protect(
     return _Protected(life)
 
 
-def _written_policy(home: Path) -> Policy:
-    if policy := config.policy(home):
+def _policy_of(home: Path) -> Policy:
+    if policy := written_policy(home):
         return policy
     raise UsageError(
-        f"there is no policy: none is given, and {home / config.FILE} has no [policy]",
+        f"there is no policy: none is given, and {home / FILE} has no [policy]",
         "Say who may do what, in either place; `garrison policy check` lists it.",
     )
 

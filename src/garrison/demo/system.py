@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from garrison.base.errors import GarrisonError
 from garrison.base.events import Event, Kind, emit, new_correlation_id
-from garrison.config import ServerSettings
+from garrison.config.server import ServerSettings
 from garrison.demo.authorization import authorization_server, certificate_files
 from garrison.demo.customer_service import build
 from garrison.demo.customers import CustomerDatabase
