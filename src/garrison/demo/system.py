@@ -20,7 +20,8 @@ from garrison.demo.policy import POLICY
 from garrison.home import Home
 from garrison.monitor.report import summary
 from garrison.monitor.store import EventStore
-from garrison.protection import fastmcp_schemas, guarded
+from garrison.protection import guarded
+from garrison.servers import fastmcp_schemas
 from garrison.serving import Endpoint, bind, running
 from garrison.serving.connection import Bounds
 from garrison.tls.context import server_context
