@@ -1,15 +1,19 @@
 """Every decision is an event before it takes effect, and what can't be recorded doesn't happen."""
 
+from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from garrison.base.events import Event, Kind
 from garrison.guard import guard
 from garrison.limits.limiter import Admission, Limiter
 from garrison.limits.settings import LimitSettings
+from garrison.monitor.store import EventStore
 from tests.guard.world import World, asgi, call, legacy
 
 
@@ -55,6 +59,19 @@ async def test_an_answer_is_not_lost_with_its_last_event(world: World, caplog: p
     response = await world.client().post("/mcp", **call())
     assert response.status_code == 200
     assert response.headers["x-correlation-id"] in caplog.text
+
+
+async def test_what_ended_a_call_is_stored_in_whatever_words_the_app_gave_its_status(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The MCP SDK answers notifications, DELETE and all of its JSON with an HTTPStatus."""
+    async with EventStore(tmp_path / "events.db") as events:
+        wrapped = world.guard(Response(status_code=HTTPStatus.ACCEPTED), events=events)
+        assert (await world.client(wrapped).post("/mcp", **call())).status_code == 202
+        stored = await events.recent()
+    assert [event.kind for event in stored] == [Kind.CALL_ALLOWED, Kind.CALL_FINISHED]
+    assert stored[1].detail["status"] == 202
+    assert caplog.text == ""
 
 
 async def test_a_cancelled_call_is_charged_for_no_longer_than_it_may_take(

@@ -48,7 +48,7 @@ class ResponseWatch:
     async def send(self, message: Message) -> None:
         kind = message["type"]
         if kind == "http.response.start":
-            self.status = message["status"]
+            self.status = int(message["status"])  # the SDK's is an HTTPStatus, which is no scalar of an event
             message = {**message, "headers": self._headers(message.get("headers", ()))}
         elif kind == "http.response.body":
             body = message.get("body", b"")
