@@ -47,12 +47,19 @@ def test_x_forwarded_for_is_read_from_its_end_to_the_first_that_is_no_proxy_of_o
         ('proto=https;for="198.51.100.1:4711"', "198.51.100.1"),
         ("for=198.51.100.1, for=10.9.9.9", "198.51.100.1"),
         ('for="1.2.3.4, for=198.51.100.1', "198.51.100.1"),
+        ('by = x; FOR = " 198.51.100.1" ;for=1.2.3.4', "198.51.100.1"),
         ("for=1.2.3.4, for=_hidden", "10.0.0.1"),
         ("host=1.2.3.4", "10.0.0.1"),
     ],
 )
 def test_forwarded_is_read_alike(said: str, believed: str) -> None:
     assert PROXIES.address("10.0.0.1", forwarded=[said]) == believed
+
+
+@pytest.mark.parametrize("peer", ["10.0.0.1", "203.0.113.7"])
+def test_no_header_takes_longer_than_its_length(peer: str) -> None:
+    """An expression that tried every way to share the blanks took hours for this."""
+    assert PROXIES.address(peer, forwarded=[f'for={" " * 30_000}"x"y']) == peer
 
 
 def test_of_two_headers_a_client_may_have_written_the_other_so_neither_is_believed() -> None:

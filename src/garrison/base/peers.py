@@ -9,7 +9,6 @@ from garrison.base.errors import UsageError
 
 _IPV6_SITE = 64
 _NEIGHBOURHOODS = {4: 24, 6: 48}
-_FORWARDED_FOR = re.compile(r'(?:^|;)\s*for\s*=\s*"?([^";]+)"?\s*(?:;|$)', re.IGNORECASE)
 _WITH_PORT = re.compile(r"\[([^\]]+)\](?::\d+)?|([0-9.]+):\d+")
 
 
@@ -43,9 +42,10 @@ class Peers:
         if not self.trusted or (x_forwarded_for and forwarded):
             return _normal(peer)
         address = _parse(peer)
-        hops = _hops(x_forwarded_for) if x_forwarded_for else [_forwarded_for(hop) for hop in _hops(forwarded)]
+        hops = ",".join(x_forwarded_for or forwarded).split(",")
         while address and hops and any(address in network for network in self.trusted):
-            nearer = _parse(hops.pop())
+            hop = hops.pop()
+            nearer = _parse(hop if x_forwarded_for else _forwarded_for(hop))
             if nearer is None:
                 break
             address = nearer
@@ -72,13 +72,13 @@ def _normal(peer: str) -> str:
     return str(_parse(peer) or "")
 
 
-def _hops(headers: Sequence[str]) -> list[str]:
-    return ",".join(headers).split(",")
-
-
 def _forwarded_for(hop: str) -> str:
-    found = _FORWARDED_FOR.search(hop)
-    return found.group(1) if found else ""
+    """The first `for` of RFC 7239 §4's pairs; no expression that tries ways, as a stranger may have written all."""
+    for pair in hop.split(";"):
+        name, _, value = pair.partition("=")
+        if name.strip().lower() == "for":
+            return value.strip().strip('"')
+    return ""
 
 
 @lru_cache(maxsize=1024)
