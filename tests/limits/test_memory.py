@@ -122,6 +122,27 @@ async def test_more_callers_than_there_is_room_for_share_one_budget(
     assert budgets.admit([(budget, "7", 1)]).allowed, "who was there before keeps a budget of one's own"
 
 
+async def test_one_who_was_there_before_and_waited_keeps_one_budget_where_there_is_room_for_no_more(
+    stepped_time: SteppedTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "SHARDS", 1)
+    monkeypatch.setattr(memory, "MAX_KEYS", 3)
+    budgets, limit = MemoryBudgets([REQUESTS]), REQUESTS.limit
+
+    def admitted(who: str) -> int:
+        return sum(budgets.admit([(REQUESTS, who, 1)]).allowed for _ in range(2 * limit))
+
+    budgets.admit([(REQUESTS, "first", 1)])
+    stepped_time.now += 30
+    assert admitted("alice") == limit
+    stepped_time.now += 31
+    assert admitted("alice") == 0, "a generation later she is remembered"
+    assert [admitted(who) for who in ("bob", "carol", "dan", "eve")] == [limit, limit, limit, 0]
+    stepped_time.now += 30
+    assert admitted("alice") == limit
+    assert admitted("eve") == 0, "what newcomers share is none of hers"
+
+
 @pytest.mark.parametrize("budget", [REQUESTS, TOKENS])
 @pytest.mark.parametrize("step", [-1.0, -59.0, -3599.0])
 async def test_a_clock_that_is_put_back_gives_no_new_budget(

@@ -47,7 +47,9 @@ class MovingWindows:
         """Charge one request, or None: it doesn't fit."""
         moments = self._find(who, now)
         if not moments:
-            self._recent[self._key(who)] = bytearray(_pack(now))
+            if moments is None:
+                moments = self._recent[self._key(who)] = bytearray()
+            moments += _pack(now)
             return self._limit - 1, float(self._seconds)
         left = self._limit - len(moments) // _SIZE
         if left < 1:
