@@ -7,9 +7,11 @@ import httpx2
 import pytest
 from mcp.shared.inbound import encode_header_value
 from mcp_types import PROTOCOL_VERSION_META_KEY
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
 
 from garrison.base.events import Kind
-from tests.guard.world import MODERN, World, call, legacy, modern
+from tests.guard.world import MODERN, World, asgi, call, legacy, modern
 
 READ = {"name": "get_customer_info", "arguments": {"customer_id": "ABC123"}}
 JSON = {"content-type": "application/json"}
@@ -26,6 +28,32 @@ async def test_the_app_gets_the_very_bytes_that_were_judged(world: World) -> Non
     body = b'{ "jsonrpc" : "2.0", "id":1 ,\n"method":"ping" }  '
     assert (await world.client().post("/mcp", content=body, headers=JSON)).status_code == 200
     assert world.app.bodies == [body]
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_a_body_that_nobody_judges_does_not_reach_the_app(world: World, method: str) -> None:
+    bodies: list[bytes] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        bodies.append(await Request(scope, receive).body())
+        await world.app(scope, receive, send)
+
+    smuggled = call("forbidden")["json"]
+    assert (await world.client(world.guard(app)).request(method, "/mcp", json=smuggled)).status_code == 200
+    assert bodies == [b""]
+
+
+async def test_the_app_of_a_body_that_nobody_judges_still_learns_that_its_client_has_gone(world: World) -> None:
+    heard: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        heard.extend([(await receive())["type"], (await receive())["type"]])
+
+    headers = [(b"host", b"localhost:8000"), (b"authorization", f"Bearer {world.mint()}".encode())]
+    scope = {"type": "http", "method": "GET", "path": "/mcp", "headers": headers, "query_string": b""}
+    parts: list[Any] = [{"type": "http.request", "body": b"x", "more_body": more} for more in (True, False)]
+    await asgi(world.guard(app), scope, [*parts, {"type": "http.disconnect"}])
+    assert heard == ["http.request", "http.disconnect"]
 
 
 @pytest.mark.parametrize(

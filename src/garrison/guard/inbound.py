@@ -1,4 +1,7 @@
-"""What the app receives: the body again, byte for byte, and then whatever becomes of the connection."""
+"""What the app receives: the body that was judged, byte for byte, and then whatever becomes of the connection.
+
+Only a POST's is judged. That of a GET or a DELETE means nothing to MCP, so the app finds it empty.
+"""
 
 import math
 from collections.abc import Awaitable, Callable
@@ -28,7 +31,7 @@ class Inbound:
     def __init__(
         self, message: Message | None, receive: Receive, lifetime: float | None, lease: Lease | None = None
     ) -> None:
-        self._body = message.body if message else None
+        self._body: bytes | None = message.body if message else b""
         self._receive = receive
         self._deadline = None if lifetime is None else anyio.current_time() + lifetime
         self._lease = lease
@@ -40,12 +43,17 @@ class Inbound:
             body, self._body = self._body, None
             return {"type": "http.request", "body": body}
         if self._deadline is None:
-            return await self._receive()
+            return await self._later()
         while until := await self._open_until(self._deadline):
             with anyio.move_on_after(until - anyio.current_time()):
-                return await self._receive()
+                return await self._later()
         self.expired = True
         return {"type": "http.disconnect"}
+
+    async def _later(self) -> Event:
+        while (event := await self._receive())["type"] == "http.request":
+            pass  # of a body that nobody has judged
+        return event
 
     async def _open_until(self, deadline: float) -> float | None:
         """Until when the stream may stay open as far as is known now; None if it must end."""
