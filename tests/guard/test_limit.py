@@ -60,6 +60,15 @@ async def test_what_a_model_answers_to_a_tools_question_counts_too(world: World)
     assert error(response)["data"]["budget"] == "tokens"
 
 
+async def test_what_a_model_answers_in_an_old_session_counts_too(world: World) -> None:
+    world.app.session_id = b"s"
+    client = world.client(limited(world, tokens_per_hour=100))
+    session = (await client.post("/mcp", **legacy("initialize"))).headers["mcp-session-id"]
+    answer = {"jsonrpc": "2.0", "id": 1, "result": {"content": {"type": "text", "text": "word " * 100}}}
+    response = await client.post("/mcp", json=answer, headers={"mcp-session-id": session})
+    assert error(response)["data"]["budget"] == "tokens"
+
+
 async def test_a_call_larger_than_the_whole_budget_is_never_told_to_wait(world: World) -> None:
     client = world.client(limited(world, tokens_per_hour=10))
     response = await client.post("/mcp", **call(arguments={"customer_id": "ABC123", "note": "word " * 100}))

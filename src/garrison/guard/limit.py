@@ -17,7 +17,7 @@ from garrison.base.events import EventSink
 from garrison.guard.quiet import Quiet
 from garrison.guard.refusal import RateLimited, Refusal, Unavailable
 from garrison.guard.strangers import Strangers
-from garrison.guard.types import Call, Caller, Message, Request
+from garrison.guard.types import Call, Caller, Message, Request, Shape
 from garrison.limits.limiter import HOUR, MINUTE, Admission, Limiter
 from garrison.limits.slots import Slots
 
@@ -163,6 +163,8 @@ class Gate:
 
     def _tokens(self, message: Message) -> int:
         tokens, params = 0, message.params
+        if message.shape is Shape.RESPONSE:  # what 2026-07-28 has in inputResponses
+            return self.count(message.body)
         for name in _CONTENT:
             if name in params:
                 tokens += self.count(_written(params[name]))
