@@ -11,7 +11,7 @@ import sqlite3
 import stat
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import pytest
 
@@ -53,6 +53,18 @@ async def test_an_event_without_time_gets_that_of_its_writing(path: Path) -> Non
     async with EventStore(path, clock=lambda: 42.0) as store:
         await store.write(event())
         assert (await store.recent())[0].time == 42.0
+
+
+@pytest.mark.parametrize("durability", ["process", "power"])
+async def test_the_store_stays_where_it_is_when_the_app_goes_to_another_folder(
+    path: Path, durability: Literal["process", "power"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(path.parent)
+    async with EventStore(Path(path.name), durability=durability) as store:
+        monkeypatch.chdir("/")
+        await store.write(event("here"))
+        assert targets(await store.recent()) == ["here"]
+        await store.write(event("still"))
 
 
 async def test_events_are_still_there_after_opening_again(path: Path) -> None:

@@ -49,7 +49,7 @@ class EventStore:
         busy_timeout: float = 5.0,
         clock: Clock = system_clock,
     ) -> None:
-        self._path = path
+        self._path = path.absolute()  # the app may go to another folder
         self._durability = durability
         self._busy_timeout = busy_timeout
         self._clock = clock
