@@ -199,6 +199,21 @@ async def test_a_flood_from_many_addresses_leaves_a_bounded_number_of_events_too
     assert [event.detail for event in world.events.events[11:]] == [{"unrecorded": 190}, {"status": 401}]
 
 
+async def test_addresses_over_their_budgets_leave_no_more_events_than_all_strangers_may(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where newcomers share one budget (limits/memory.py), each address is over it at its first request."""
+    monkeypatch.setattr(quiet, "RECORDED_AT_MOST", 10)
+    guard = limited(world, 1)
+    for number in range(20):
+        stranger = client(world, guard, f"198.51.100.{number}")
+        assert [(await stranger.post("/mcp", **call())).status_code for _ in range(2)] == [401, 429]
+    assert world.events.kinds() == [Kind.REQUEST_REJECTED, Kind.RATE_LIMITED] * 5
+    world.clock.now += 61
+    await client(world, guard, "203.0.113.99").post("/mcp", **call())
+    assert [event.detail for event in world.events.events[10:]] == [{"unrecorded": 30}, {"status": 401}]
+
+
 async def test_many_addresses_leave_nothing_behind_when_their_time_is_over(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

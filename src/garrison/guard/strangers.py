@@ -23,7 +23,7 @@ class Strangers:
         """Charge the address of `request`; the public `documents` have a budget of their own.
 
         Raises:
-            RateLimited: it is over its budget; `recorded` for the first time only.
+            RateLimited: it is over its budget; `recorded` for the first time only, as far as strangers are.
             EventStoreError: the limits' store is out of reach, and that can't be recorded.
         """
         await self._quiet.report_ended()
@@ -33,7 +33,8 @@ class Strangers:
             silence.unrecorded += 1
             raise self._refusal(silence, recorded=False)
         if not (await self._limiter.admit_stranger(unit, documents=documents)).allowed:
-            raise self._refusal(self._quiet.begin(kind, unit, address=unit), recorded=True)
+            silence = self._quiet.begin(kind, unit, address=unit)
+            raise self._refusal(silence, recorded=self._quiet.may_record())
 
     def _refusal(self, silence: Silence, *, recorded: bool) -> RateLimited:
         wait = whole_seconds(silence.until - self._clock())
