@@ -294,6 +294,29 @@ async def test_while_the_issuer_gives_no_answer_nothing_is_open(world: World, tr
     assert (await post(world, guard, OPAQUE)).status_code == 200
 
 
+async def test_a_strangers_token_that_gets_no_answer_takes_known_callers_none(world: World) -> None:
+    """Issuers fail at what they don't foresee, and limit how often they are asked."""
+    guard = asking(world)
+    world.issuer.describe(OPAQUE)
+    world.issuer.describe(signed := world.mint())
+    assert (await post(world, guard, OPAQUE)).status_code == 200
+    world.clock.now += verify.REVOKED_WITHIN
+    world.issuer.alive["made-up"] = ["no object"]
+    assert (await post(world, guard, "made-up")).status_code == 503
+    assert (await post(world, guard, OPAQUE)).status_code == 200
+    assert (await post(world, guard, signed)).status_code == 200
+
+
+@pytest.mark.parametrize("status", [413, 414])
+async def test_a_token_that_is_too_long_for_its_issuer_is_none_of_its(world: World, status: int) -> None:
+    guard = asking(world)
+    world.issuer.introspection_status = status
+    assert (await post(world, guard, "made-up" * 2000)).status_code == 401
+    world.issuer.introspection_status = 200
+    world.issuer.describe(OPAQUE)
+    assert (await post(world, guard, OPAQUE)).status_code == 200
+
+
 async def test_an_outage_does_not_keep_a_revocable_token_good(world: World) -> None:
     world.issuer.describe(token := world.mint())
     guard = asking(world)

@@ -3,7 +3,8 @@
 Strangers can make up tokens, each another. What bounds them: of tokens that nothing speaks for yet (no signature, no
 answer of before), only `STRANGERS_AT_ONCE` are asked about at a time and, while they turn out to be no good, a hundred
 a second, in a lane of their own, so that known callers don't wait behind them; a token that was refused is refused
-again without asking; and an issuer that didn't answer has a moment's rest.
+again without asking; and an issuer that didn't answer has a moment's rest from that lane: what a stranger made up may
+be what it gives no answer to.
 """
 
 import math
@@ -40,6 +41,8 @@ KNOWN_TOKENS = 4096
 BACK_OFF = 1.0
 """Seconds that an issuer that gave no answer is left alone."""
 _OK = 200
+_TOO_LONG = frozenset({413, 414})
+"""What an issuer says to a token that is longer than any of its own."""
 _REFUSED: Mapping[str, Any] = {"active": False}
 
 
@@ -49,6 +52,15 @@ class Answer:
 
     asked_at: float
     claims: Mapping[str, Any]
+
+
+class _Lane:
+    """Args: at_once: tokens that are asked about at a time."""
+
+    def __init__(self, at_once: int) -> None:
+        self.places = anyio.Semaphore(at_once)
+        self.failed_at = -math.inf
+        self.failure = ""
 
 
 @dataclass(slots=True)
@@ -68,13 +80,10 @@ class Introspector:
         self._fetcher = fetcher
         self._clock = clock
         self._endpoint = settings.endpoint
-        self._known = anyio.Semaphore(KNOWN_AT_ONCE)
-        self._strangers = anyio.Semaphore(STRANGERS_AT_ONCE)
+        self._known, self._strangers = _Lane(KNOWN_AT_ONCE), _Lane(STRANGERS_AT_ONCE)
         self._flights: dict[bytes, _Flight] = {}
         self._active: OrderedDict[bytes, Answer] = OrderedDict()
         self._refused: OrderedDict[bytes, float] = OrderedDict()
-        self._failed_at = -math.inf
-        self._failure = ""
 
     async def ask(self, token: str, digest: bytes, *, signed: bool, max_age: float) -> Answer:
         """The issuer's answer about `token`, to be judged.
@@ -102,7 +111,7 @@ class Introspector:
                 raise self._unavailable(flight.outcome)
         return Answer(self._clock(), _REFUSED)
 
-    async def _fly(self, token: str, digest: bytes, lane: anyio.Semaphore) -> _Flight:
+    async def _fly(self, token: str, digest: bytes, lane: _Lane) -> _Flight:
         flight = self._flights[digest] = _Flight()
         try:
             flight.outcome = await self._outcome(token, lane)
@@ -113,37 +122,39 @@ class Introspector:
             flight.done.set()
         return flight
 
-    async def _outcome(self, token: str, lane: anyio.Semaphore) -> Answer | str:
+    async def _outcome(self, token: str, lane: _Lane) -> Answer | str:
         """The answer, or why there is none."""
-        if 0 <= self._clock() - self._failed_at < BACK_OFF:
-            return self._failure
+        if 0 <= self._clock() - lane.failed_at < BACK_OFF:
+            return lane.failure
         try:
             with anyio.fail_after(PLACE_WITHIN):
-                await lane.acquire()
+                await lane.places.acquire()
         except TimeoutError:
             return "too many tokens to ask about"
         try:
-            answer = await self._answer(token)
+            answer = await self._answer(token, lane)
             if lane is self._strangers and isinstance(answer, Answer) and not _is_active(answer):
                 await anyio.sleep(REFUSAL_TAKES)
             return answer
         finally:
-            lane.release()
+            lane.places.release()
 
-    async def _answer(self, token: str) -> Answer | str:
+    async def _answer(self, token: str, lane: _Lane) -> Answer | str:
         asked_at = self._clock()
         try:
             with anyio.fail_after(ANSWER_WITHIN):
                 return Answer(asked_at, await self._request(token))
         except (FetchError, MetadataError, TimeoutError) as error:
-            self._failed_at, self._failure = self._clock(), str(error) or "no answer in time"
+            lane.failed_at, lane.failure = self._clock(), str(error) or "no answer in time"
             self._endpoint = self._settings.endpoint  # it may have moved
-            return self._failure
+            return lane.failure
 
     async def _request(self, token: str) -> Mapping[str, Any]:
         endpoint = await self._find_endpoint()
         form, headers = introspection_request(token, self._settings.client_id, self._settings.client_secret)
         answer = await self._fetcher.post_form(endpoint, form, headers=headers)
+        if answer.status in _TOO_LONG:
+            return _REFUSED
         if answer.status != _OK:
             raise FetchError(f"the introspection endpoint answered {answer.status}")
         claims = answer.json()
