@@ -4,8 +4,10 @@ import gc
 import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import is_hypothesis_test, settings
@@ -28,6 +30,7 @@ NPM = {"conformance": ".bin/conformance", "inspector": ".bin/inspector", "mcp-re
 NPM |= {"oauth4webapi": "oauth4webapi", "oidc-provider": "oidc-provider"}  # libraries
 NPM_FILES = {"axe-core": "axe-core/axe.min.js"}
 NPM_PACKAGES = Path(__file__).parent / "foreign/node_modules"
+MEASURE_SUBPROCESSES = "COVERAGE_PROCESS_CONFIG"
 # Debian keeps the programs of each version of PostgreSQL in a folder of its own.
 SEARCH_PATH = os.pathsep.join(
     (os.environ.get("PATH", ""), "/usr/sbin", "/sbin", *map(str, Path("/usr/lib/postgresql").glob("*/bin")))
@@ -49,6 +52,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.no_cover)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """pytest-cov measures the processes of pytest-xdist, and as other subprocesses they would be measured once more:
+    from their first import on, and within `no_cover` too.
+    """
+    os.environ.pop(MEASURE_SUBPROCESSES, None)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """What tests import stays: the garbage collector need not look through it again and again."""
@@ -65,8 +76,25 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     """What isn't measured in this process isn't measured in the processes either that it starts."""
     with pytest.MonkeyPatch.context() as patch:
         if item.get_closest_marker("no_cover"):
-            patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+            patch.delenv(MEASURE_SUBPROCESSES, raising=False)
         return (yield)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """In the processes of pytest-xdist, pytest-cov has a second measurement below the one that `no_cover` pauses."""
+    left = _measurement() if item.get_closest_marker("no_cover") else None
+    if not left:
+        return (yield)
+    left.stop()
+    try:
+        return (yield)
+    finally:
+        left.start()
+
+
+def _measurement() -> Any:
+    return sys.modules["coverage"].Coverage.current() if "coverage" in sys.modules else None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
