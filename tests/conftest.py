@@ -4,13 +4,13 @@ import gc
 import importlib.util
 import os
 import shutil
-import sys
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import is_hypothesis_test, settings
+
+from tests.measuring import leave_greenlets_out
 
 settings.register_profile(
     "busy machine", deadline=None
@@ -60,6 +60,11 @@ def pytest_xdist_setupnodes() -> None:
     os.environ.pop(MEASURE_SUBPROCESSES, None)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart() -> None:
+    leave_greenlets_out()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """What tests import stays: the garbage collector need not look through it again and again."""
@@ -74,27 +79,11 @@ def pytest_collection() -> Generator[None, object, object]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """What isn't measured in this process isn't measured in the processes either that it starts."""
+    leave_greenlets_out()
     with pytest.MonkeyPatch.context() as patch:
         if item.get_closest_marker("no_cover"):
             patch.delenv(MEASURE_SUBPROCESSES, raising=False)
         return (yield)
-
-
-@pytest.hookimpl(wrapper=True, trylast=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """In the processes of pytest-xdist, pytest-cov has a second measurement below the one that `no_cover` pauses."""
-    left = _measurement() if item.get_closest_marker("no_cover") else None
-    if not left:
-        return (yield)
-    left.stop()
-    try:
-        return (yield)
-    finally:
-        left.start()
-
-
-def _measurement() -> Any:
-    return sys.modules["coverage"].Coverage.current() if "coverage" in sys.modules else None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
