@@ -4,12 +4,14 @@ import gc
 import importlib.util
 import os
 import shutil
-from collections.abc import Generator
+import tempfile
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import is_hypothesis_test, settings
 
+from tests.forks import program
 from tests.measuring import leave_greenlets_out
 
 settings.register_profile(
@@ -42,13 +44,26 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(scope="session")
+def garrison_in_forks() -> Iterator[Path]:
+    """A folder for PATH: its `garrison` has others' libraries loaded. Who uses it is in the group "command line"."""
+    names = ("authserver.stores.copying", "clients.programs", "clients.session", "demo.system", "monitor.render")
+    modules = [f"garrison.{name}" for name in names]
+    environ = {"PATH": os.defpath, "HOME": "/"}
+    with (
+        tempfile.TemporaryDirectory(prefix="garrison-") as folder,
+        program("garrison.cli.main", *modules, folder=folder, environ=environ) as script,
+    ):
+        yield script.parent
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Two processes that run one suite must know each test by the same name; Hypothesis' hundreds are not measured."""
     unstable = [item.nodeid for item in items if " at 0x" in item.nodeid]
     if unstable:
         raise pytest.UsageError(f"a test is named after an object's address: {unstable[0]}")
     for item in items:
-        if is_hypothesis_test(getattr(item, "obj", None)):
+        if is_hypothesis_test(getattr(item, "obj", None)) and not item.get_closest_marker("cover"):
             item.add_marker(pytest.mark.no_cover)
 
 

@@ -9,7 +9,7 @@ are left out instead, and need not be asked for.
 import sys
 from typing import Any
 
-import greenlet
+import greenlet  # type: ignore[import-untyped]
 
 
 class _Aside:
@@ -18,7 +18,7 @@ class _Aside:
     def __init__(self) -> None:
         self._tracer: Any = None
 
-    def __call__(self, _event: str, ends: tuple[greenlet.greenlet, greenlet.greenlet]) -> None:
+    def __call__(self, _event: str, ends: tuple[Any, Any]) -> None:
         within = ends[1].parent is not None
         if within and sys.gettrace():
             self._tracer = sys.gettrace()

@@ -14,6 +14,7 @@ from garrison.cli.main import _parse, build_parser
 from garrison.clients.adapters import ADAPTERS
 from tests.clients.browser import Browser
 from tests.clients.far_server import FarServer
+from tests.clients.libraries import GROUPS
 from tests.clients.world import CLIENT_ID, CLIENT_SECRET, World, serving
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +28,7 @@ BLOCKS = [
     for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
 ]
 PROGRAMS = [
-    pytest.param(block, id=f"{page}-{number}")
+    pytest.param(block, id=f"{page}-{number}", marks=GROUPS.get(page, ()))
     for number, (page, language, block) in enumerate(BLOCKS)
     if language == "python"
 ]
