@@ -1,5 +1,8 @@
 """What the guard costs: CPU per tools/call, bare, guarded, and with FastMCP's own three checks, in one run.
 
+Beside them what no guard can be cheaper than: FastMCP told who calls (bench/told.py), and the least guard there can be
+(bench/floor.py).
+
 The calls go straight into each ASGI application, so the numbers hold the server's work and no client's; the process's
 CPU time is counted, all threads of it. Rounds take turns, so that a machine that changes its speed changes all of them.
 Only the ratios and differences mean anything beyond this machine.
@@ -18,19 +21,18 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.floor import floor
+from bench.told import told_who_calls
 from fastmcp import FastMCP
-from fastmcp.server.auth import AccessToken, require_scopes
+from fastmcp.server.auth import require_scopes
 from fastmcp.server.auth.providers.jwt import JWTVerifier
 from fastmcp.server.middleware import AuthMiddleware
 from fastmcp.server.middleware.rate_limiting import RateLimitingMiddleware
 from joserfc.jwk import RSAKey
-from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
-from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from starlette.applications import Starlette
-from starlette.authentication import AuthCredentials
 from starlette.responses import JSONResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message
 
 from garrison import LimitSettings, Policy, needs, protect
 from garrison.oauth import access_token, jwks
@@ -195,22 +197,10 @@ def variants(url: str, key: jwks.SigningKey, home: Path) -> dict[str, ASGIApp]:
     return {
         "bare": served(bare),
         "bare, told who calls": told_who_calls(served(adder())),
+        "the least guard": floor(served(adder()), schemas["add"], home / "floor", PLENTY),
         "guard": guarded,
         "FastMCP's own checks": served(own),
     }
-
-
-def told_who_calls(app: ASGIApp) -> ASGIApp:
-    """FastMCP does more once it knows the caller (it looks for that user's session), whoever tells it."""
-    inner = AuthContextMiddleware(app)
-
-    async def telling(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            token = AccessToken(token="t", client_id="bench", scopes=["math:use"], subject="bench", claims={})  # noqa: S106
-            scope = {**scope, "user": AuthenticatedUser(token), "auth": AuthCredentials(["math:use"])}
-        await inner(scope, receive, send)
-
-    return telling
 
 
 async def compare(apps: Mapping[str, ASGIApp], scope: Mapping[str, Any], body: bytes) -> None:

@@ -1,12 +1,13 @@
 """Calls a second through real HTTP: `bare` and `app` of examples/guarded_fastmcp.py, each in a uvicorn process.
 
+Beside them `bare` told who calls (bench/told.py), which no guard can be cheaper than.
+
 The load comes from this process, by a client of its own that does little: keep-alive connections, each with one call
 under way at a time. Server and load have a core each on a machine of two. Rounds take turns.
 """
 
 import asyncio
 import contextlib
-import json
 import os
 import socket
 import statistics
@@ -24,6 +25,11 @@ CONNECTIONS = 16
 CALLS = int(sys.argv[1]) if len(sys.argv) > 1 else 4000
 ROUNDS = 5
 ROOT = Path(__file__).parent.parent
+SERVERS = {
+    "bare": "examples.guarded_fastmcp:bare",
+    "bare, told who calls": "bench.told:app",
+    "guard": "examples.guarded_fastmcp:app",
+}
 PLENTY = "1000000000"
 
 
@@ -33,8 +39,8 @@ def free_port() -> int:
 
 
 @contextlib.asynccontextmanager
-async def server(name: str, issuer_url: str, home: str) -> AsyncIterator[int]:
-    """`name` of the example, served in a process of its own; the port."""
+async def server(app: str, issuer_url: str, home: str) -> AsyncIterator[int]:
+    """`app`, served in a process of its own; the port."""
     port = free_port()
     environment = {
         **os.environ,
@@ -45,7 +51,7 @@ async def server(name: str, issuer_url: str, home: str) -> AsyncIterator[int]:
         "RATE_LIMIT_TOKENS_PER_HOUR": PLENTY,
         "FASTMCP_LOG_ENABLED": "false",
     }
-    command = ["-m", "uvicorn", f"examples.guarded_fastmcp:{name}", "--port", str(port), "--log-level", "error"]
+    command = ["-m", "uvicorn", app, "--port", str(port), "--log-level", "error"]
     process = await asyncio.create_subprocess_exec(
         sys.executable, *command, "--no-access-log", env=environment, cwd=ROOT
     )
@@ -111,14 +117,14 @@ async def main() -> None:
     async with contextlib.AsyncExitStack() as stack:
         url = await stack.enter_async_context(issuer(key))
         home = stack.enter_context(tempfile.TemporaryDirectory())
-        ports = {name: await stack.enter_async_context(server(name, url, home)) for name in ("bare", "app")}
+        ports = {name: await stack.enter_async_context(server(SERVERS[name], url, home)) for name in SERVERS}
         measured: dict[str, list[float]] = {name: [] for name in ports}
         for _ in range(ROUNDS):
             for name, port in ports.items():
                 measured[name].append(await calls_a_second(port, token_for(port, key, url)))
-    bare, guarded = statistics.median(measured["bare"]), statistics.median(measured["app"])
-    ratio = statistics.median(g / b for g, b in zip(measured["app"], measured["bare"], strict=True))
-    print(json.dumps({"bare_calls_a_second": round(bare), "guarded": round(guarded), "ratio": round(ratio, 3)}))
+    for name, rates in measured.items():
+        ratio = statistics.median(rate / bare for rate, bare in zip(rates, measured["bare"], strict=True))
+        print(f"{name:24}{statistics.median(rates):8.0f} calls a second{ratio:8.2f} of bare")
 
 
 def token_for(port: int, key: jwks.SigningKey, url: str) -> str:

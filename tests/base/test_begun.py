@@ -47,7 +47,7 @@ async def test_what_it_raises_comes_out_in_either_part() -> None:
 
 
 async def test_a_cancellation_or_a_timeout_is_the_coroutines_to_see() -> None:
-    seen = []
+    seen: list[str] = []
 
     async def waits() -> None:
         try:
@@ -88,3 +88,18 @@ async def test_what_answers_a_cancellation_by_going_on_goes_on() -> None:
     await asyncio.sleep(0)
     task.cancel()
     assert await task == "stayed"
+
+
+async def test_what_is_given_up_ends_where_it_waits() -> None:
+    seen: list[str] = []
+
+    async def waits() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append("ended")
+
+    begun = Begun(waits())
+    with begun:
+        assert seen == []
+    assert seen == ["ended"]

@@ -28,6 +28,7 @@ async def test_an_allowed_call_is_recorded_before_the_app_is_called(
     allowed, finished = world.events.events
     assert (allowed.subject, allowed.client_id, allowed.address) == ("alice", "desk", "127.0.0.1")
     assert allowed.target == finished.target == "tools/call get_customer_info"
+    assert allowed.id != finished.id
     assert allowed.correlation_id == finished.correlation_id == response.headers["x-correlation-id"]
     assert caplog.text == ""
     assert finished.detail == {"status": 200, "bytes": len(response.content), "seconds": 0}

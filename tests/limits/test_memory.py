@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 REQUESTS = Budget("requests", 5, 60)
 TOKENS = Budget("tokens", 100, 3600, counted=True)
+TOOL = Budget("tool", 1, 60, of="transfer")
 NAMES = st.sampled_from(["alice", "bob"])
 # Whole seconds meet the windows' edges, fractions fall between them.
 PAUSES = st.one_of(st.sampled_from([0, 5, 55, 59, 60, 61, 3600]), st.floats(0, 90), st.integers(0, 9000))
@@ -74,9 +75,12 @@ async def test_every_decision_is_that_of_the_librarys_strategies(
 
 
 async def test_a_refused_newcomer_leaves_no_trace(stepped_time: SteppedTime) -> None:
-    budgets = MemoryBudgets([REQUESTS, TOKENS])
+    budgets, tool = MemoryBudgets([REQUESTS, TOKENS, TOOL]), (TOOL, "alice", 1)
     assert budgets.admit(both("alice", TOKENS.limit + 1)).never
     assert len(budgets) == 0
+    assert budgets.admit([tool]).allowed
+    assert not budgets.admit([*both("alice", 1), tool]).allowed
+    assert len(budgets) == 1
 
 
 @pytest.mark.no_cover

@@ -1,4 +1,4 @@
-"""The Python that a page shows compiles, and runs."""
+"""The Python that a page shows compiles, and runs; the files that it names are there."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,9 @@ import pytest
 from fastmcp import FastMCP
 
 ROOT = Path(__file__).parents[2]
+PLACES = ("", "src/garrison", "src/garrison/authserver")
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NAMED = re.compile(r"`([\w/]+/\w+\.(?:py|lua))[`:]")
 PAGES = ["guard.md", "guard-issuers.md"]
 CASES = [
     pytest.param(block, id=f"{page}-{number}")
@@ -28,3 +30,10 @@ def test_the_python_of_a_page_runs(block: str, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("INTROSPECTION_SECRET", "a secret")
     names: dict[str, Any] = {"mcp": FastMCP("docs")}
     exec(compile(block, "page", "exec"), names)  # noqa: S102 - our own pages
+
+
+@pytest.mark.parametrize("page", ["architecture.md", "performance.md"])
+def test_every_file_that_a_page_names_is_there(page: str) -> None:
+    named = set(NAMED.findall((ROOT / "docs" / page).read_text()))
+    assert named
+    assert [file for file in sorted(named) if not any((ROOT / place / file).exists() for place in PLACES)] == []

@@ -2,7 +2,7 @@
 
 from collections.abc import Coroutine, Generator
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 T = TypeVar("T")
 
@@ -30,6 +30,13 @@ class Begun(Generic[T]):
         except StopIteration as end:
             self.result = end.value
             self.done = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """What was not awaited to its end is given up."""
+        self._coroutine.close()
 
     def __await__(self) -> Generator[Any, Any, T]:
         """PEP 380's `yield from`, entered after the first step."""

@@ -132,22 +132,29 @@ def new_correlation_id() -> str:
     return random_id()
 
 
-async def emit(sink: EventSink, event: Event, clock: Clock = system_clock) -> None:
-    """Write `event`, cleaned of everything that could forge another.
+async def emit(sink: EventSink, event: Event, clock: Clock = system_clock) -> Event:
+    """Write `event`, cleaned of everything that could forge another, and give what was written.
 
     Raises:
         EventStoreError: it is not durable; refuse what it was about.
     """
-    await sink.write(_clean(event, clock))
+    written = _clean(event, clock)
+    await sink.write(written)
+    return written
 
 
-def emit_soon(sink: EventSink, event: Event, clock: Clock = system_clock) -> None:
-    """The same for what tells how an act ended: nothing is left to refuse, so nobody waits until it is durable.
+def emit_end(
+    sink: EventSink, begun: Event, kind: Kind, reason: str, detail: Mapping[str, int | float], time: float
+) -> None:
+    """Write how it ended with what `begun` speaks of, which `emit` gave: all of it is clean already, but for `reason`.
+
+    Nothing is left to refuse, so nobody waits until it is durable.
 
     Raises:
         EventStoreError: it won't be stored.
     """
-    sink.write_soon(_clean(event, clock))
+    told = one_line(reason) if reason else ""
+    sink.write_soon(structs.replace(begun, kind=kind, reason=told, detail=detail, time=time, id=random_id()))
 
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -161,11 +168,13 @@ def _clean(event: Event, clock: Clock) -> Event:
 
 def _is_clean(event: Event) -> bool:
     """Whether nothing in `event` needs cleaning, as is usual; one look at all of its texts is enough to say so."""
-    detail = event.detail.values()
-    if not _SCALARS.issuperset(map(type, detail)):
-        return False
     texts = (event.correlation_id, event.subject, event.client_id, event.address, event.target, event.reason)
-    text = "".join((*texts, *event.detail, *(value for value in detail if type(value) is str)))
+    text = "".join(texts)
+    if event.detail:
+        values = event.detail.values()
+        if not _SCALARS.issuperset(map(type, values)):
+            return False
+        text = "".join((text, *event.detail, *(value for value in values if type(value) is str)))
     return len(text) <= MAX_TEXT and text.isascii() and text.isprintable()
 
 

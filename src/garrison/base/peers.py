@@ -16,13 +16,16 @@ _WITH_PORT = re.compile(r"\[([^\]]+)\](?::\d+)?|([0-9.]+):\d+")
 class Peers:
     """Args: trusted_proxies: addresses or networks of the proxies that are believed.
 
+    Attributes:
+        trusted: them; where there are none, no header need be looked at.
+
     Raises:
         UsageError: one of them is neither.
     """
 
     def __init__(self, trusted_proxies: Sequence[str] = ()) -> None:
         try:
-            self._trusted = tuple(ip_network(proxy) for proxy in trusted_proxies)
+            self.trusted = tuple(ip_network(proxy) for proxy in trusted_proxies)
         except ValueError as error:
             raise UsageError(f"trusted_proxies: {error}") from error
 
@@ -37,11 +40,11 @@ class Peers:
         They are read from their end, where our own proxies write: their beginning is whatever the client sent. A proxy
         writes one of the two and may let the client's other one through, so with both of them neither is believed.
         """
-        if not self._trusted or (x_forwarded_for and forwarded):
+        if not self.trusted or (x_forwarded_for and forwarded):
             return _normal(peer)
         address = _parse(peer)
         hops = _hops(x_forwarded_for) if x_forwarded_for else [_forwarded_for(hop) for hop in _hops(forwarded)]
-        while address and hops and any(address in network for network in self._trusted):
+        while address and hops and any(address in network for network in self.trusted):
             nearer = _parse(hops.pop())
             if nearer is None:
                 break

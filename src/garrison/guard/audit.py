@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from garrison.base.clock import Clock
 from garrison.base.errors import EventStoreError
-from garrison.base.events import Event, EventSink, Kind, Scalar, emit, emit_soon
+from garrison.base.events import Event, EventSink, Kind, Scalar, emit, emit_end
 from garrison.guard.refusal import Refusal, Unavailable
 from garrison.guard.types import Call
 
@@ -20,25 +20,26 @@ class Audit:
         self._events = events
         self._clock = clock
 
-    async def allowed(self, call: Call) -> None:
-        """Raises `Unavailable` when it can't be recorded: then the call must not happen."""
-        await self._record(call, Kind.CALL_ALLOWED)
+    async def allowed(self, call: Call) -> Event:
+        """What was recorded. Raises `Unavailable` when it can't be: then the call must not happen."""
+        return await self._record(call, Kind.CALL_ALLOWED, "", {})
 
     async def refused(self, call: Call, refusal: Refusal) -> None:
         """Raises `Unavailable` when it can't be recorded."""
-        await self._record(call, refusal.kind, refusal.reason, status=refusal.status)
+        await self._record(call, refusal.kind, refusal.reason, {"status": refusal.status})
 
-    def finished(self, call: Call, *, status: int, size: int, seconds: float, failure: str) -> None:
+    def finished(self, allowed: Event, *, status: int, size: int, failure: str) -> None:
         """The call has happened, so nothing is left to refuse: a lost event goes to the log."""
+        now = self._clock()
+        detail = {"status": status, "bytes": size, "seconds": round(now - allowed.time, 6)}
         try:
-            detail = {"status": status, "bytes": size, "seconds": round(seconds, 6)}
-            emit_soon(self._events, self._event(call, Kind.CALL_FINISHED, failure, detail), self._clock)
+            emit_end(self._events, allowed, Kind.CALL_FINISHED, failure, detail, now)
         except EventStoreError:
-            _log.exception("event lost: call %s finished with status %d", call.request.correlation_id, status)
+            _log.exception("event lost: call %s finished with status %d", allowed.correlation_id, status)
 
-    async def _record(self, call: Call, kind: Kind, reason: str = "", **detail: Scalar) -> None:
+    async def _record(self, call: Call, kind: Kind, reason: str, detail: Mapping[str, Scalar]) -> Event:
         try:
-            await emit(self._events, self._event(call, kind, reason, detail), self._clock)
+            return await emit(self._events, self._event(call, kind, reason, detail), self._clock)
         except EventStoreError as error:
             raise Unavailable(
                 "The call could not be recorded, so it was not made.", reason=str(error), retry_after=RETRY_AFTER

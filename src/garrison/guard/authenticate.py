@@ -67,7 +67,7 @@ class Authenticator:
             Refusal: the Authorization header is malformed.
             Unavailable: nobody can tell at the moment.
         """
-        header = request.header("authorization")
+        header = request.headers.get("authorization")
         # What follows the usual spelling was well-formed if it is remembered, and is looked at below if it isn't.
         if header and header.startswith(_USUAL) and (caller := self._recall(_digest(header[len(_USUAL) :]))):
             return caller
@@ -79,7 +79,7 @@ class Authenticator:
 
         What is open is open still while the issuer is asked, so it is asked `RENEWED_BEFORE` the end.
         """
-        token = self._bearer(request.header("authorization"))
+        token = self._bearer(request.headers.get("authorization"))
         issuer, is_jwt = self._issuers[caller.token.issuer], access_token.peek_issuer(token) is not None
         try:
             with anyio.fail_after(RENEWED_BEFORE):

@@ -15,7 +15,7 @@ from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from starlette.types import ASGIApp, Receive, Send
 
 from garrison.base.clock import Clock, system_clock
-from garrison.base.events import EventSink
+from garrison.base.events import Event, EventSink
 from garrison.base.fetch import Fetcher
 from garrison.base.peers import Peers
 from garrison.content.schema import ToolSchemas
@@ -154,7 +154,7 @@ class Guard:
                 await respond.send_answer(send, document, call.request.correlation_id)
                 return
             caller = await self._decide(call, receive)
-            await self._audit.allowed(call)
+            allowed = await self._audit.allowed(call)
         except Refusal as refusal:
             await self._refuse(call, refusal, send)
             return
@@ -163,21 +163,17 @@ class Guard:
             _log.exception("the decision about call %s failed", call.request.correlation_id)
             await self._refuse(call, Broken(reason=type(error).__name__), send)
             return
-        await self._act(scope, call, caller, receive, send)
+        await self._act(scope, call, caller, allowed, receive, send)
 
     async def _decide(self, call: Call, receive: Receive) -> Caller:
         """Who calls, if the call may happen; what was learnt on the way stands in `call`. Raises `Refusal`."""
         request = call.request
         self._origin.check(request)
         call.caller = caller = await self._authenticate(request)
-        call.session_id = self._sessions.unbind(request, caller)
-        call.last_event_id = self._sessions.unbind_event(request, caller)
+        call.session_id, call.last_event_id = self._sessions.unbind(request, caller)
         if request.method == "POST":
-            self._gate.begin_reading(caller)
-            try:
-                call.message = message = await self._messages.read(request, receive)
-            finally:
-                self._gate.end_reading(caller)
+            message = await self._messages.read(request, receive, partial(self._gate.reading, caller))
+            call.message = message
             messages.check_agreement(request, message)
             call.message = message = self._states.unbind(message, caller)
             self._authorizer.check(caller, message, in_session=call.session_id is not None)
@@ -195,8 +191,9 @@ class Guard:
             refusal = unrecorded
         await respond.send_answer(send, respond.answer_to(refusal, call), call.request.correlation_id)
 
-    async def _act(self, scope: Scope, call: Call, caller: Caller, receive: Receive, send: Send) -> None:
-        started = self._clock()
+    async def _act(
+        self, scope: Scope, call: Call, caller: Caller, allowed: Event, receive: Receive, send: Send
+    ) -> None:
         inner = self._identity.forwarded(scope, call, caller)
         lease = partial(self._authenticate.lease, call.request, caller) if caller.revocable else None
         inbound = Inbound(call.message, receive, self._stream_lifetime(call, caller), lease)
@@ -213,26 +210,25 @@ class Guard:
                 await watch.end()
         except BaseException as error:
             raised = isinstance(error, Exception)
-            self._record_end(call, watch, started, f"the app raised {type(error).__name__}" if raised else _CUT_SHORT)
+            failure = f"the app raised {type(error).__name__}" if raised else _CUT_SHORT
+            self._audit.finished(allowed, status=watch.status, size=watch.size, failure=failure)
             with anyio.move_on_after(AFTERMATH_TIMEOUT, shield=True):
                 await self._gate.settle(caller, watch.tokens)
             raise
-        self._record_end(call, watch, started, "")
+        self._audit.finished(allowed, status=watch.status, size=watch.size, failure="")
         await self._gate.settle(caller, watch.tokens)
-
-    def _record_end(self, call: Call, watch: ResponseWatch, started: float, failure: str) -> None:
-        seconds = self._clock() - started
-        self._audit.finished(call, status=watch.status, size=watch.size, seconds=seconds, failure=failure)
 
     def _outbound(self, call: Call, caller: Caller, send: Send) -> Send:
         message = call.message
-        legacy = message is None or not message.modern
-        rename = partial(self._sessions.bind_event, caller=caller) if legacy else None
-        if self._filter_lists and lists.concerns(call):
-            return lists.filtering(send, self._policy, caller, rename)
-        if message is not None and results.concerns(message):
+        filtered = self._filter_lists and lists.concerns(call)
+        if message is None or not message.modern:
+            rename = partial(self._sessions.bind_event, caller=caller)
+            return lists.filtering(send, self._policy, caller, rename) if filtered else renaming(send, rename)
+        if filtered:
+            return lists.filtering(send, self._policy, caller)
+        if message.method in results.METHODS:
             return results.amending(send, lambda state: self._states.bind(state, caller, message))
-        return renaming(send, rename) if rename else send
+        return send
 
     def _stream_lifetime(self, call: Call, caller: Caller) -> float | None:
         """Seconds that a stream of notifications may stay open; None for an answer to a question."""

@@ -30,28 +30,26 @@ class Identity:
 
     def forwarded(self, scope: Scope, call: Call, caller: Caller) -> Scope:
         """`scope` as the app gets it: one spelling of the path, no query, no extension to send around inspect.py."""
-        scopes = sorted(caller.token.scopes)
+        token, scopes = caller.token, sorted(caller.token.scopes)
+        # The SDK ties sessions and requestState to client, iss, sub. Made anew for each call: tools may change it.
+        told = _access_token_type()(
+            token=caller.fingerprint,
+            client_id=token.client_id,
+            scopes=scopes,
+            expires_at=token.expires_at,
+            resource=self._resource,
+            subject=token.subject,
+            claims=dict(token.claims),
+        )
         return {
             **scope,
             **self._fixed,
             "extensions": {},
             "headers": _headers(scope, call),
-            "user": AuthenticatedUser(self._access_token(caller, scopes)),
+            "user": AuthenticatedUser(told),
             "auth": AuthCredentials(scopes),
             "state": {**scope.get("state", {}), "correlation_id": call.request.correlation_id},
         }
-
-    def _access_token(self, caller: Caller, scopes: list[str]) -> AccessToken:
-        """The SDK ties sessions and requestState to client, iss, sub. Made anew for each call: tools may change it."""
-        return _access_token_type()(
-            token=caller.fingerprint,
-            client_id=caller.token.client_id,
-            scopes=scopes,
-            expires_at=caller.token.expires_at,
-            resource=self._resource,
-            subject=caller.token.subject,
-            claims=dict(caller.token.claims),
-        )
 
 
 def _headers(scope: Scope, call: Call) -> list[tuple[bytes, bytes]]:

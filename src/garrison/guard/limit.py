@@ -5,6 +5,8 @@ before it was authenticated is charged to its address (strangers.py).
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import ceil
 
 import msgspec
@@ -57,10 +59,15 @@ class Gate:
             RateLimited: one of the caller's budgets doesn't bear it.
             Unavailable: the limiter can neither reach its store nor record that.
         """
-        self._take_slot(call, caller.principal)
-        message = call.message
+        limiter, message = self._limiter, call.message
+        # A stream of notifications lasts as long as its connection, so it has a cap apart from the calls.
+        listens = message.method == _LISTEN if message else call.request.method == "GET"
+        slots = limiter.streams if listens else limiter.calls
+        if not slots.take(caller.principal):
+            raise _full(slots, "streams" if listens else "calls")
+        call.slots = slots
         try:
-            admission = await self._limiter.admit(
+            admission = await limiter.admit(
                 caller.principal,
                 self._tokens(message) if message else 0,
                 client=f"{caller.token.issuer}\n{caller.token.client_id}",
@@ -72,17 +79,20 @@ class Gate:
             raise _refusal(admission)
         call.admission = admission
 
-    def begin_reading(self, caller: Caller) -> None:
-        """Takes a place for a body while it is read: until it is whole, nobody knows what else it will be charged to.
+    @contextmanager
+    def reading(self, caller: Caller) -> Iterator[None]:
+        """A place for a body that is waited for: until it is whole, nobody knows what else it will be charged to.
 
-        `end_reading` must follow. Raises `RateLimited`: too many of the caller's are being read.
+        Raises:
+            RateLimited: too many of the caller's are being read.
         """
         bodies = self._limiter.bodies
         if not bodies.take(caller.principal):
             raise _full(bodies, "bodies")
-
-    def end_reading(self, caller: Caller) -> None:
-        self._limiter.bodies.give(caller.principal)
+        try:
+            yield
+        finally:
+            bodies.give(caller.principal)
 
     def leave(self, call: Call) -> None:
         """Gives back what `admit` took for as long as the call lasts."""
@@ -150,17 +160,6 @@ class Gate:
             return True
         silence.unrecorded += 1
         return False
-
-    def _take_slot(self, call: Call, principal: str) -> None:
-        slots, what = self._slots(call)
-        if not slots.take(principal):
-            raise _full(slots, what)
-        call.slots = slots
-
-    def _slots(self, call: Call) -> tuple[Slots, str]:
-        """A stream of notifications lasts as long as its connection, so it has a cap apart from the calls."""
-        listens = call.message.method == _LISTEN if call.message else call.request.method == "GET"
-        return (self._limiter.streams, "streams") if listens else (self._limiter.calls, "calls")
 
     def _tokens(self, message: Message) -> int:
         tokens, params = 0, message.params

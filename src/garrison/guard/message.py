@@ -5,7 +5,8 @@ otherwise: a repeated key, a member that would make a request look like a respon
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from mcp.shared.inbound import (
@@ -42,6 +43,10 @@ _MEMBERS = {
 """What a message has: exactly one of these."""
 
 
+Waiting = Callable[[], AbstractContextManager[None]]
+"""Entered when a body has to be waited for; it may refuse that."""
+
+
 class Reader:
     """Args: max_body: bytes. body_timeout: seconds for the whole body."""
 
@@ -49,18 +54,25 @@ class Reader:
         self._max_body = max_body
         self._body_timeout = body_timeout
 
-    async def read(self, request: Request, receive: Receive) -> Message:
-        """Raises a `Refusal` unless one well-formed message came in time and size."""
-        body = await self._body(receive)
-        return _message(_parse(body, self._max_body), body, modern=_is_modern(request))
-
-    async def _body(self, receive: Receive) -> bytes:
+    async def read(self, request: Request, receive: Receive, waiting: Waiting) -> Message:
+        """Raises a `Refusal` unless one well-formed message came in time and size; within `waiting` if it must wait."""
+        reading = Begun(self._bounded(receive))
+        body = reading.result if reading.done else await self._rest(reading, waiting)
         try:
-            reading = Begun(self._bounded(receive))
-            if reading.done:  # most bodies have arrived with their head
-                return reading.result
-            async with asyncio.timeout(self._body_timeout):  # half the price of anyio's
-                return await reading
+            document = parse_json(body, max_bytes=self._max_body)
+        except JsonError as error:
+            raise ParseFailed(str(error)) from error
+        version = request.headers.get(MCP_PROTOCOL_VERSION_HEADER)
+        # The SDK decides by the same header in the same way: what isn't known to be old is held to the new rules.
+        modern = version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS
+        return _message(document, body, modern=modern)
+
+    async def _rest(self, reading: Begun[bytes], waiting: Waiting) -> bytes:
+        """Few get here: most bodies have arrived with their head."""
+        try:
+            with reading, waiting():
+                async with asyncio.timeout(self._body_timeout):  # half the price of anyio's
+                    return await reading
         except TimeoutError as error:
             raise BodyTimeout(f"The body did not arrive within {self._body_timeout:g} s.") from error
 
@@ -90,19 +102,6 @@ def check_agreement(request: Request, message: Message) -> None:
     rejection = _modern_rejection(request, message)
     if rejection is not None:
         raise HeaderMismatch(rejection.message, code=rejection.code, data=rejection.data)
-
-
-def _is_modern(request: Request) -> bool:
-    """The SDK decides by the same header in the same way: what isn't known to be old is held to the new rules."""
-    version = request.header(MCP_PROTOCOL_VERSION_HEADER)
-    return version is not None and version not in HANDSHAKE_PROTOCOL_VERSIONS
-
-
-def _parse(body: bytes, max_body: int) -> Any:
-    try:
-        return parse_json(body, max_bytes=max_body)
-    except JsonError as error:
-        raise ParseFailed(str(error)) from error
 
 
 def _message(document: Any, body: bytes, *, modern: bool) -> Message:
@@ -141,12 +140,12 @@ def _modern_rejection(request: Request, message: Message) -> InboundLadderReject
             {"method": message.method, "params": message.params}, headers=request.headers
         )
         return verdict if isinstance(verdict, InboundLadderRejection) else None
-    return unsupported_protocol_version_rejection(request.header(MCP_PROTOCOL_VERSION_HEADER) or "")
+    return unsupported_protocol_version_rejection(request.headers.get(MCP_PROTOCOL_VERSION_HEADER) or "")
 
 
 def _check_mirrors(request: Request, message: Message) -> None:
     """In every revision a mirror that is there must be true, also where nothing asks for one."""
-    method, name = request.header(MCP_METHOD_HEADER), request.header(MCP_NAME_HEADER)
+    method, name = request.headers.get(MCP_METHOD_HEADER), request.headers.get(MCP_NAME_HEADER)
     if name is not None and not name.isascii():  # the SDK's decoder would raise; no client of any revision sends it
         raise HeaderMismatch(f"The {MCP_NAME_HEADER} header is not ASCII.")
     if method is not None and method != message.method:

@@ -25,6 +25,7 @@ METHODS = ("GET", "POST", "DELETE")
 _ROUTING = frozenset({MCP_METHOD_HEADER, MCP_NAME_HEADER, MCP_PROTOCOL_VERSION_HEADER})
 _ONCE = _ROUTING | {"authorization", "content-length", "content-type", "host", LAST_EVENT_ID, SESSION_ID, "origin"}
 """Headers that somebody decides by: of two copies, the guard could read one and the next in line the other."""
+_JSON = "application/json"
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -56,59 +57,37 @@ class Origin:
             Refusal: a header that decides comes twice.
             Misdirected: `Host` is not ours.
         """
-        for name in request.repeated & _ONCE:
+        for name in request.repeated and request.repeated & _ONCE:
             kind = HeaderMismatch if name in _ROUTING else Refusal
             raise kind(f"The {name} header may appear only once.")
-        host = request.header("host")
+        host = request.headers.get("host")
         if host is None:
             raise Refusal("The Host header is missing.")
-        if self._host(host) not in self._hosts:
+        if host not in self._hosts and self._host(host) not in self._hosts:
             raise Misdirected("This server does not answer for that host.", reason=f"Host {host!r} is not allowed")
 
     def check(self, request: Request) -> None:
         """Raises a `Refusal` unless this is a plausible MCP request to our one path."""
-        self._check_path(request)
-        self._check_origin(request)
-        self._check_method(request)
-        self._check_query(request)
-        if request.method == "POST":
-            self._check_content_type(request)
-            self._check_declared_length(request)
-
-    def _check_path(self, request: Request) -> None:
-        if not same(request.path, self.path):
+        if request.path != self.path and not same(request.path, self.path):
             raise NotFound("There is nothing here.")
-
-    def _check_origin(self, request: Request) -> None:
-        origin = request.header("origin")
-        if origin is not None and _origin(origin) not in self._origins:
-            raise OriginRefused("Pages of that origin may not call this server.", reason=f"Origin {origin!r}")
-
-    def _check_method(self, request: Request) -> None:
+        headers = request.headers
+        if (origin := headers.get("origin")) is not None:
+            self._check_origin(origin)
         if request.method not in METHODS:
             raise MethodNotAllowed("Use POST, GET or DELETE.", headers={"allow": ", ".join(METHODS)})
+        if request.query:
+            _check_query(request.query)
+        if request.method == "POST":
+            if (content_type := headers.get("content-type", "")) != _JSON:
+                _check_content_type(content_type)
+            if (declared := headers.get("content-length")) is not None:
+                self._check_declared_length(declared)
 
-    def _check_query(self, request: Request) -> None:
-        """RFC 6750 §2.3 as OAuth 2.1 has it: a token in a URI is in every log on the way, so it is no credential."""
-        if not request.query:
-            return
-        names = {name.lower() for name, _ in parse_qsl(request.query.decode("latin-1"), keep_blank_values=True)}
-        if "access_token" in names:
-            raise Refusal("Send the access token in the Authorization header, never in the URL.")
+    def _check_origin(self, origin: str) -> None:
+        if _origin(origin) not in self._origins:
+            raise OriginRefused("Pages of that origin may not call this server.", reason=f"Origin {origin!r}")
 
-    def _check_content_type(self, request: Request) -> None:
-        content_type = request.header("content-type") or ""
-        if content_type == "application/json":
-            return
-        media_type, _, parameters = content_type.lower().partition(";")
-        charset = parameters.replace(" ", "").replace('"', "")
-        if media_type.strip() != "application/json" or charset not in {"", "charset=utf-8"}:
-            raise UnsupportedMediaType("Send application/json, in UTF-8.")
-
-    def _check_declared_length(self, request: Request) -> None:
-        declared = request.header("content-length")
-        if declared is None:
-            return
+    def _check_declared_length(self, declared: str) -> None:
         if not (declared.isascii() and declared.isdigit()):
             raise Refusal("The Content-Length header is not a number.")
         if len(declared) > len(str(self._max_body)) or int(declared) > self._max_body:
@@ -116,6 +95,20 @@ class Origin:
 
     def _host(self, host: str) -> str:
         return host.lower().removesuffix(self._default_port)
+
+
+def _check_query(query: bytes) -> None:
+    """RFC 6750 §2.3 as OAuth 2.1 has it: a token in a URI is in every log on the way, so it is no credential."""
+    names = {name.lower() for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)}
+    if "access_token" in names:
+        raise Refusal("Send the access token in the Authorization header, never in the URL.")
+
+
+def _check_content_type(content_type: str) -> None:
+    media_type, _, parameters = content_type.lower().partition(";")
+    charset = parameters.replace(" ", "").replace('"', "")
+    if media_type.strip() != _JSON or charset not in {"", "charset=utf-8"}:
+        raise UnsupportedMediaType("Send application/json, in UTF-8.")
 
 
 def _origin(origin: str) -> str:

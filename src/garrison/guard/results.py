@@ -13,15 +13,10 @@ from starlette.types import Send
 
 from garrison.guard.request_state import STATE
 from garrison.guard.rewriting import Rewriter, rendered
-from garrison.guard.types import Message
 
 METHODS = CACHEABLE_METHODS | INPUT_REQUIRED_METHODS
 SCOPE = "cacheScope"
 _STATE_KEY, _SCOPE_KEY = f'"{STATE}"'.encode(), f'"{SCOPE}"'.encode()
-
-
-def concerns(message: Message) -> bool:
-    return message.modern and message.method in METHODS
 
 
 def amending(send: Send, bind: Callable[[str], str]) -> Send:

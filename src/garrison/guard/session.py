@@ -16,55 +16,46 @@ from garrison.guard.types import LAST_EVENT_ID, SESSION_ID, Caller, Request
 class SessionBinding:
     def __init__(self, secret: bytes, resource: str) -> None:
         # A key of its own for each use, and for this one server (GHSA-mvgg-jvj2-4frq: replay on another).
-        self._session = _Binding(hmac.digest(secret, b"garrison session id\n" + resource.encode(), "sha256"))
-        self._event = _Binding(hmac.digest(secret, b"garrison event id\n" + resource.encode(), "sha256"))
+        session = hmac.digest(secret, b"garrison session id\n" + resource.encode(), "sha256")
+        event = hmac.digest(secret, b"garrison event id\n" + resource.encode(), "sha256")
+        self._session, self._event = _Binding(session, "session"), _Binding(event, "event")
 
     def bind(self, session_id: str, caller: Caller) -> str:
         return self._session.bind(session_id, caller)
 
-    def unbind(self, request: Request, caller: Caller) -> str | None:
-        """The app's own session id that `request` bears; None if it bears none.
-
-        Raises:
-            NotFound: it is not this caller's (the answer for an unknown session, so that nothing is learnt).
-        """
-        bound = request.header(SESSION_ID)
-        if bound is None:
-            return None
-        session_id = self._session.unbind(bound, caller)
-        if session_id is None:
-            raise NotFound("Session not found.", reason="the session id is not this caller's, or was changed")
-        return session_id
-
     def bind_event(self, event_id: bytes, caller: Caller) -> bytes:
         return self._event.bind(event_id.decode("latin-1"), caller).encode("latin-1")
 
-    def unbind_event(self, request: Request, caller: Caller) -> str | None:
-        """The app's own id of the last event that the client has seen; None if it doesn't say.
+    def unbind(self, request: Request, caller: Caller) -> tuple[str | None, str | None]:
+        """The app's own ids of the session and of the last event seen, each None if `request` doesn't bear it.
 
         Raises:
-            NotFound: it is not this caller's.
+            NotFound: one isn't this caller's (the answer for an unknown session, so that nothing is learnt).
         """
-        bound = request.header(LAST_EVENT_ID)
-        if bound is None:
-            return None
-        event_id = self._event.unbind(bound, caller)
-        if event_id is None:
-            raise NotFound("Event not found.", reason="the event id is not this caller's, or was changed")
-        return event_id
+        session_id, event_id = request.headers.get(SESSION_ID), request.headers.get(LAST_EVENT_ID)
+        if session_id is not None:
+            session_id = self._session.unbind(session_id, caller)
+        if event_id is not None:
+            event_id = self._event.unbind(event_id, caller)
+        return session_id, event_id
 
 
 class _Binding:
-    def __init__(self, key: bytes) -> None:
+    """Args: key: of this use. what: is bound, for answers."""
+
+    def __init__(self, key: bytes, what: str) -> None:
         self._key = key
+        self._what = what
 
     def bind(self, value: str, caller: Caller) -> str:
         return f"{value}.{self._mac(value, caller)}"
 
-    def unbind(self, bound: str, caller: Caller) -> str | None:
+    def unbind(self, bound: str, caller: Caller) -> str:
         value, _, mac = bound.rpartition(".")
-        good = hmac.compare_digest(mac.encode("latin-1"), self._mac(value, caller).encode())
-        return value if good else None
+        if not hmac.compare_digest(mac.encode("latin-1"), self._mac(value, caller).encode()):
+            reason = f"the {self._what} id is not this caller's, or was changed"
+            raise NotFound(f"{self._what.capitalize()} not found.", reason=reason)
+        return value
 
     def _mac(self, value: str, caller: Caller) -> str:
         message = f"{caller.principal}\n{value}".encode()

@@ -1,6 +1,6 @@
 """What the guard's stages hand to each other by way of guard.py: a request, its caller, its message, an answer."""
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -47,6 +47,10 @@ _NAMES = {
 """Header names as servers usually give them, decoded once."""
 
 
+_TELL_THE_PEER = ("x-forwarded-for", "forwarded")
+_NOTHING: frozenset[str] = frozenset()
+
+
 class Request(msgspec.Struct, frozen=True):
     """An HTTP request before its body.
 
@@ -66,37 +70,40 @@ class Request(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, scope: Scope, peers: Peers) -> "Request":
-        headers: dict[str, str] = {}
-        repeated: list[str] = []
-        for raw_name, raw_value in scope["headers"]:
-            name = _NAMES.get(raw_name) or raw_name.decode("latin-1").lower()
-            value = raw_value.decode("latin-1")
-            if name in headers:
-                repeated.append(name)
-                value = f"{headers[name]}, {value}"
-            headers[name] = value
+        raw = scope["headers"]
+        headers = {_NAMES.get(name) or name.decode("latin-1").lower(): value.decode("latin-1") for name, value in raw}
+        repeated = _NOTHING
+        if len(headers) != len(raw):
+            headers, repeated = _joined(raw)
         client = scope.get("client")
+        peer = client[0] if client else ""
         return cls(
             method=scope.get("method", "GET"),
             path=scope["path"],
             query=scope.get("query_string", b""),
             headers=headers,
-            repeated=frozenset(repeated),
-            address=peers.address(
-                client[0] if client else "", _of(headers, "x-forwarded-for"), _of(headers, "forwarded")
-            ),
+            repeated=repeated,
+            address=peers.address(peer, *(_of(headers, name) for name in _TELL_THE_PEER) if peers.trusted else ()),
             http_version=scope.get("http_version", "1.1"),
             # A stranger's id is not taken over: it could be made to join or to forge another request's trail.
             correlation_id=new_correlation_id(),
         )
 
-    def header(self, name: str) -> str | None:
-        """The value of a header that origin.py has seen at most once."""
-        return self.headers.get(name)
-
 
 def _of(headers: Mapping[str, str], name: str) -> Sequence[str]:
     return [headers[name]] if name in headers else ()
+
+
+def _joined(raw: Iterable[tuple[bytes, bytes]]) -> tuple[dict[str, str], frozenset[str]]:
+    headers: dict[str, str] = {}
+    repeated = set()
+    for raw_name, raw_value in raw:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        if name in headers:
+            repeated.add(name)
+            value = f"{headers[name]}, {value}"
+        headers[name] = value
+    return headers, frozenset(repeated)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,14 +56,17 @@ class Admission(NamedTuple):
     tokens_left: int = 0
 
 
-def admission(charges: Sequence[Charge], windows: Sequence[RequestWindow | TokenWindow]) -> Admission:
-    """The answer to a call that was charged; `windows` are as they were before."""
-    first, tokens_left = windows[0], 0
-    for (_, _, cost), window in zip(charges, windows, strict=True):
-        if isinstance(window, TokenWindow):
-            tokens_left = window.left - cost
-    reset = first.oldest_leaves_in if isinstance(first, RequestWindow) else first.ends_in
-    return Admission(True, charges[0][0].name, first.limit, first.left - charges[0][2], reset, tokens_left=tokens_left)
+Taken: TypeAlias = tuple[int, float]
+"""What is left of a budget after a charge, and the seconds until some of what was in it before comes back."""
+
+
+def admission(charges: Sequence[Charge], taken: Sequence[Taken]) -> Admission:
+    """The answer to a call that was charged."""
+    first, (left, reset_after), tokens_left = charges[0][0], taken[0], 0
+    for (budget, _, _), took in zip(charges, taken, strict=True):
+        if budget.counted:
+            tokens_left = took[0]
+    return Admission(True, first.name, first.limit, left, reset_after, 0, False, tokens_left)
 
 
 def refusal(charges: Sequence[Charge], windows: Sequence[RequestWindow | TokenWindow]) -> Admission:

@@ -15,8 +15,8 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from struct import Struct
 
-from garrison.limits.budgets import Admission, Budget, Charge, admission, refusal
-from garrison.limits.windows import RequestWindow, TokenWindow, rest_of_window
+from garrison.limits.budgets import Admission, Budget, Charge, Taken, admission, refusal
+from garrison.limits.windows import RequestWindow, TokenWindow, left_of, rest_of_window
 
 SHARDS = 64
 MAX_KEYS = 1_000_000 // SHARDS
@@ -24,7 +24,7 @@ MAX_KEYS = 1_000_000 // SHARDS
 _SHARED = ""
 """The key of those who came when there was no room for more."""
 _MOMENT = Struct("d")
-_SIZE = _MOMENT.size
+_SIZE, _pack, _unpack = _MOMENT.size, _MOMENT.pack, _MOMENT.unpack_from
 
 
 class MovingWindows:
@@ -43,18 +43,32 @@ class MovingWindows:
     def __len__(self) -> int:
         return len(self._recent) + len(self._older)
 
-    def charge(self, who: str, now: float, _one: int) -> None:
+    def take(self, who: str, now: float, _one: int) -> Taken | None:
+        """Charge one request, or None: it doesn't fit."""
         moments = self._find(who, now)
-        if moments is None:
-            self._recent[self._key(who)] = bytearray(_MOMENT.pack(now))
-        else:
-            moments += _MOMENT.pack(now)
+        if not moments:
+            self._recent[self._key(who)] = bytearray(_pack(now))
+            return self._limit - 1, float(self._seconds)
+        left = self._limit - len(moments) // _SIZE
+        if left < 1:
+            return None
+        (oldest,) = _unpack(moments)
+        moments += _pack(now)
+        return left - 1, oldest + self._seconds - now
+
+    def give_back(self, who: str, now: float, _one: int) -> None:
+        """Undo the `take` of this moment."""
+        moments = self._find(who, now)
+        if moments:
+            del moments[-_SIZE:]
+        if not moments:
+            self._recent.pop(who if who in self._recent else _SHARED)
 
     def look(self, who: str, now: float) -> RequestWindow:
         moments = self._find(who, now)
         if not moments:
             return RequestWindow(self._limit, 0, float(self._seconds))
-        (oldest,) = _MOMENT.unpack_from(moments)
+        (oldest,) = _unpack(moments)
         return RequestWindow(self._limit, len(moments) // _SIZE, oldest + self._seconds - now)
 
     def _find(self, who: str, now: float) -> bytearray | None:
@@ -68,7 +82,7 @@ class MovingWindows:
                 return None if who == _SHARED or self._key(who) == who else self._find(_SHARED, now)
             self._recent[who] = moments
         since = now - self._seconds
-        if moments and _MOMENT.unpack_from(moments)[0] < since:
+        if moments and _unpack(moments)[0] < since:
             with memoryview(moments) as raw, raw.cast("d") as all_moments:
                 gone = bisect_left(all_moments, since)
             del moments[: gone * _SIZE]
@@ -97,9 +111,25 @@ class SlidingCounters:
     def __len__(self) -> int:
         return len(self._current) + len(self._previous)
 
-    def charge(self, who: str, now: float, cost: int) -> None:
+    def take(self, who: str, now: float, cost: int, *, at_most: bool = False) -> Taken | None:
+        """Charge `cost`, or, with `at_most`, all that is left; else None: it doesn't fit."""
         who = self._key(who, now)
-        self._current[who] = self._current.get(who, 0) + cost
+        current, ends_in = self._current.get(who, 0), rest_of_window(now, self._seconds)
+        left = left_of(self._limit, self._seconds, self._previous.get(who, 0), current, ends_in)
+        if cost > left:
+            if not at_most:
+                return None
+            cost = left
+        if cost:
+            self._current[who] = current + cost
+        return left - cost, ends_in
+
+    def give_back(self, who: str, now: float, cost: int) -> None:
+        """Undo the `take` of this moment."""
+        who = self._key(who, now)
+        self._current[who] -= cost
+        if not self._current[who]:
+            del self._current[who]
 
     def look(self, who: str, now: float) -> TokenWindow:
         who = self._key(who, now)
@@ -127,37 +157,37 @@ class MemoryBudgets:
     """The windows of every budget, by budget."""
 
     def __init__(self, budgets: Sequence[Budget]) -> None:
-        self._shards = SHARDS
-        self._windows = {
-            budget: [
-                (SlidingCounters if budget.counted else MovingWindows)(budget.limit, budget.seconds)
-                for _ in range(SHARDS)
-            ]
-            for budget in budgets
+        exact = [budget for budget in budgets if not budget.counted]
+        counted = [budget for budget in budgets if budget.counted]
+        self._counters = {one: [SlidingCounters(one.limit, one.seconds) for _ in range(SHARDS)] for one in counted}
+        self._windows: dict[Budget, Sequence[MovingWindows | SlidingCounters]] = {
+            **{one: [MovingWindows(one.limit, one.seconds) for _ in range(SHARDS)] for one in exact},
+            **self._counters,
         }
+        self._shards = SHARDS
 
     def admit(self, charges: Sequence[Charge]) -> Admission:
         """Charge all of `charges`, or none and say when they fit."""
         now = time.time()
-        windows, seen, fits = [], [], True
+        taken: list[Taken] = []
         for budget, who, cost in charges:
-            window = self._windows[budget][hash(who) % self._shards]
-            view = window.look(who, now)
-            windows.append(window)
-            seen.append(view)
-            fits = fits and cost <= view.left
-        if not fits:
-            return refusal(charges, seen)
-        for window, (_, who, cost) in zip(windows, charges, strict=True):
-            window.charge(who, now, cost)
-        return admission(charges, seen)
+            took = self._window(budget, who).take(who, now, cost)
+            if took is None:
+                return self._refuse(charges, len(taken), now)
+            taken.append(took)
+        return admission(charges, taken)
 
     def settle(self, budget: Budget, who: str, cost: int) -> None:
-        """Charge `cost`, or all that is left."""
-        now = time.time()
-        window = self._windows[budget][hash(who) % self._shards]
-        if (bearable := min(cost, window.look(who, now).left)) > 0:
-            window.charge(who, now, bearable)
+        """Charge `cost`, or all that is left, to a budget that is counted."""
+        self._counters[budget][hash(who) % self._shards].take(who, time.time(), cost, at_most=True)
+
+    def _refuse(self, charges: Sequence[Charge], taken: int, now: float) -> Admission:
+        for budget, who, cost in charges[:taken]:
+            self._window(budget, who).give_back(who, now, cost)
+        return refusal(charges, [self._window(budget, who).look(who, now) for budget, who, _ in charges])
+
+    def _window(self, budget: Budget, who: str) -> MovingWindows | SlidingCounters:
+        return self._windows[budget][hash(who) % self._shards]
 
     def __len__(self) -> int:
         """Keys held, of all budgets."""

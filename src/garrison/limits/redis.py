@@ -78,7 +78,10 @@ class RedisBudgets:
             _window(budget, micros, numbers[2 * place], numbers[2 * place + 1])
             for place, (budget, _, _) in enumerate(charges)
         ]
-        return admission(charges, windows) if charged else refusal(charges, windows)
+        if not charged:
+            return refusal(charges, windows)
+        seen = zip(charges, windows, strict=True)
+        return admission(charges, [(window.left - cost, window.reset_after) for (_, _, cost), window in seen])
 
     async def _run(self, mode: str, charges: Sequence[Charge]) -> list[int]:
         for budget, _, cost in charges:

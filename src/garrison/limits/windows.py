@@ -21,6 +21,11 @@ def rest_of_window(now: float, length: int) -> float:
     return (1 - ((now - length) / length) % 1) * length
 
 
+def left_of(limit: int, length: int, previous: int, current: int, ends_in: float) -> int:
+    """What a sliding window counter leaves (`TokenWindow` has the words); 0 at the least."""
+    return max(0, limit - floor(previous * ends_in / length) - current)
+
+
 class RequestWindow(msgspec.Struct):
     """An exact moving window.
 
@@ -37,6 +42,10 @@ class RequestWindow(msgspec.Struct):
     @property
     def left(self) -> int:
         return max(0, self.limit - self.used)
+
+    @property
+    def reset_after(self) -> float:
+        return self.oldest_leaves_in
 
     def wait(self, _cost: int = 1) -> float | None:
         """Seconds until one more request fits; None when it fits now."""
@@ -61,7 +70,11 @@ class TokenWindow(msgspec.Struct):
 
     @property
     def left(self) -> int:
-        return max(0, self.limit - floor(self.previous * self.ends_in / self.length) - self.current)
+        return left_of(self.limit, self.length, self.previous, self.current, self.ends_in)
+
+    @property
+    def reset_after(self) -> float:
+        return self.ends_in
 
     def wait(self, cost: int) -> float | None:
         """Seconds until `cost` fits, inf if it never will, None when it fits now.

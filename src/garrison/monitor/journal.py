@@ -38,12 +38,13 @@ class Journal:
 
     def __init__(self, store: Path) -> None:
         self.path, self.descriptor = _make(store)
+        self._name = os.fsencode(self.path)
         self.size = self.moved = 0
         self.broken = False
 
     def append(self, lines: bytes) -> int:
         """How many bytes of them, in whole lines, are durable now. Raises `EventStoreError`: none are."""
-        if not os.fstat(self.descriptor).st_nlink:
+        if not os.access(self._name, os.F_OK):  # deleted or moved away; fstat would say so too, at twice the price
             self.broken = True
             raise gone(self.path)
         try:

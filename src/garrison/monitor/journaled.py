@@ -19,7 +19,7 @@ from garrison.monitor.collect import Collector
 from garrison.monitor.database import StoreGoneError, failed, open_for_writing
 from garrison.monitor.journal import Journal, to_line
 
-SOON = 0.05
+SOON = 0.25
 """Seconds until events are moved, and for which one of `submit_soon` is kept in memory at most."""
 PATIENCE = 1.0
 """Seconds that a reader waits for others who move events."""
@@ -94,7 +94,8 @@ class JournaledWriter:
             self._held.append(line)
             if len(line) > LONG_LINE:
                 self._append(self._held)
-            self._ask()
+            if not self._wanted:
+                self._ask()
 
     def flush(self) -> None:
         """Have the database hold what any process has stored here, as far as it takes it soon. Blocks."""
@@ -125,11 +126,13 @@ class JournaledWriter:
             self._renew()
         stored = self._journal.append(lines)
         self._room -= stored
-        del self._held[: lines.count(b"\n", 0, stored)]
+        if self._held:
+            del self._held[: lines.count(b"\n", 0, stored)]
         if stored != len(lines):
             raise EventStoreError("Events can't be stored: the disk took a part of them.", "Look for room on the disk.")
         self._stores = True
-        self._ask()
+        if not self._wanted:
+            self._ask()
 
     def _renew(self) -> None:
         try:
@@ -140,9 +143,8 @@ class JournaledWriter:
         self._journal = fresh
 
     def _ask(self) -> None:
-        if not self._wanted:
-            self._wanted = True
-            self._want.set()
+        self._wanted = True
+        self._want.set()
 
     def _run(self) -> None:
         with self._turning:
