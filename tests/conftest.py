@@ -58,13 +58,22 @@ def garrison_in_forks() -> Iterator[Path]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two processes that run one suite must know each test by the same name; Hypothesis' hundreds are not measured."""
+    """Two processes that run one suite must know each test by the same name; Hypothesis' hundreds are not measured; and
+    what may take long begins early, or one process would wait for the other in the end.
+    """
     unstable = [item.nodeid for item in items if " at 0x" in item.nodeid]
     if unstable:
         raise pytest.UsageError(f"a test is named after an object's address: {unstable[0]}")
     for item in items:
         if is_hypothesis_test(getattr(item, "obj", None)) and not item.get_closest_marker("cover"):
             item.add_marker(pytest.mark.no_cover)
+    items.sort(key=_allowed, reverse=True)
+
+
+def _allowed(item: pytest.Item) -> float:
+    """Seconds, where they are more than all tests have."""
+    marker = item.get_closest_marker("timeout")
+    return max(marker.args[0], 120) if marker else 120
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -9,12 +9,13 @@ doesn't reach it: what is to be ended by one is to be started as people start it
 import atexit
 import gc
 import os
+import signal
 import socket
 import subprocess
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from itertools import count
 from pathlib import Path
@@ -39,15 +40,15 @@ def program(name: str, *modules: str, folder: str | Path, environ: Mapping[str, 
     address, script = f"{folder}/socket", Path(folder) / name.partition(".")[0]
     command = [sys.executable, "-m", "tests.forks", address, name, *modules]
     root = Path(__file__).parents[1]
-    script.write_text(f'#!/bin/sh\nexec {sys.executable} -SE {__file__} {address} "$@"\n')
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -SE "{__file__}" "{address}" "$@"\n')
     script.chmod(0o755)
-    with subprocess.Popen(command, cwd=root, env=environ, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(command, cwd=root, env=environ, stdout=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdout
         try:
             assert process.stdout.readline() == b"ready\n"
             yield script
         finally:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # and what may hang
 
 
 def ask(address: str, words: list[str]) -> int:
@@ -108,7 +109,8 @@ def tell(asker: socket.socket, pid: int) -> None:
     try:
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     finally:
-        asker.sendall(bytes([status % 256]))
+        with suppress(OSError):  # whoever asked may be gone
+            asker.sendall(bytes([status % 256]))
         os._exit(0)
 
 
