@@ -12,7 +12,7 @@ import pytest
 from hypothesis import is_hypothesis_test, settings
 
 from tests.forks import program
-from tests.measuring import leave_greenlets_out
+from tests.measuring import end_first_measurement, leave_greenlets_out
 
 settings.register_profile(
     "busy machine", deadline=None
@@ -84,9 +84,14 @@ def pytest_xdist_setupnodes() -> None:
     os.environ.pop(MEASURE_SUBPROCESSES, None)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_sessionstart() -> None:
-    leave_greenlets_out()
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionstart(session: pytest.Session) -> Generator[None, object, object]:
+    if hasattr(session.config, "workerinput"):
+        end_first_measurement()
+    try:
+        return (yield)
+    finally:
+        leave_greenlets_out()
 
 
 @pytest.hookimpl(wrapper=True)

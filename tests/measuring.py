@@ -34,3 +34,13 @@ def leave_greenlets_out() -> None:
     if getattr(tracer, "concur_id_func", None):
         tracer.concur_id_func = None
         greenlet.settrace(_Aside())
+
+
+def end_first_measurement() -> None:
+    """In a process of pytest-xdist, where pytest-cov begins one as if this were the main process, and forgets it below
+    the one that it begins next. It would go on wherever that is paused, in `no_cover`.
+    """
+    coverage: Any = sys.modules.get("coverage")
+    first = coverage and coverage.Coverage.current()
+    if first:
+        first.stop()
