@@ -96,6 +96,21 @@ async def alive(app: ASGIApp) -> AsyncIterator[None]:
         await task
 
 
+def token_for(key: jwks.SigningKey, issuer_url: str, resource: str = RESOURCE) -> str:
+    """A caller's, as the issuer makes it."""
+    return access_token.issue(
+        key,
+        issuer=issuer_url,
+        subject="bench",
+        client_id="bench",
+        audience=resource,
+        scope=["math:use"],
+        now=time.time(),
+        lifetime=3600,
+        jti="1",
+    )
+
+
 def request(token: str) -> tuple[Mapping[str, Any], bytes]:
     """A tools/call of the 2026-07-28 revision, as scope and body."""
     meta = {
@@ -164,17 +179,7 @@ async def cost(app: ASGIApp, scope: Mapping[str, Any], body: bytes) -> float:
 async def main() -> None:
     key = jwks.new_signing_key("RS256")
     async with issuer(key) as url:
-        token = access_token.issue(
-            key,
-            issuer=url,
-            subject="bench",
-            client_id="bench",
-            audience=RESOURCE,
-            scope=["math:use"],
-            now=time.time(),
-            lifetime=3600,
-            jti="1",
-        )
+        token = token_for(key, url)
         with tempfile.TemporaryDirectory() as home:
             await compare(variants(url, key, Path(home)), *request(token))
 

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from bench.guard import CALLS, PLENTY, RESOURCE, adder, alive, call, issuer, request, served
+from bench.guard import CALLS, PLENTY, RESOURCE, adder, alive, call, issuer, request, served, token_for
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from garrison import LimitSettings, Policy, needs
@@ -22,7 +22,7 @@ from garrison.base.files import make_private_folder
 from garrison.guard.guard import Guard
 from garrison.home import Home
 from garrison.monitor.store import EventStore
-from garrison.oauth import access_token, jwks
+from garrison.oauth import jwks
 from garrison.protection import guarded
 
 Costs = dict[str, float]
@@ -137,17 +137,7 @@ async def measured(app: ASGIApp, url: str, token: str, home: Path) -> Stopwatch:
 async def main() -> None:
     key = jwks.new_signing_key("RS256")
     async with issuer(key) as url:
-        token = access_token.issue(
-            key,
-            issuer=url,
-            subject="bench",
-            client_id="bench",
-            audience=RESOURCE,
-            scope=["math:use"],
-            now=time.time(),
-            lifetime=3600,
-            jti="1",
-        )
+        token = token_for(key, url)
         with tempfile.TemporaryDirectory() as folder:
             around_fastmcp = await measured(served(adder()), url, token, Path(folder) / "fastmcp")
             alone = await measured(nothing, url, token, Path(folder) / "nothing")

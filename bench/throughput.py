@@ -17,9 +17,9 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from bench.guard import issuer, request
+from bench.guard import issuer, request, token_for
 
-from garrison.oauth import access_token, jwks
+from garrison.oauth import jwks
 
 CONNECTIONS = 16
 CALLS = int(sys.argv[1]) if len(sys.argv) > 1 else 4000
@@ -121,24 +121,10 @@ async def main() -> None:
         measured: dict[str, list[float]] = {name: [] for name in ports}
         for _ in range(ROUNDS):
             for name, port in ports.items():
-                measured[name].append(await calls_a_second(port, token_for(port, key, url)))
+                measured[name].append(await calls_a_second(port, token_for(key, url, f"http://localhost:{port}/mcp")))
     for name, rates in measured.items():
         ratio = statistics.median(rate / bare for rate, bare in zip(rates, measured["bare"], strict=True))
         print(f"{name:24}{statistics.median(rates):8.0f} calls a second{ratio:8.2f} of bare")
-
-
-def token_for(port: int, key: jwks.SigningKey, url: str) -> str:
-    return access_token.issue(
-        key,
-        issuer=url,
-        subject="bench",
-        client_id="bench",
-        audience=f"http://localhost:{port}/mcp",
-        scope=["math:use"],
-        now=time.time(),
-        lifetime=3600,
-        jti="1",
-    )
 
 
 if __name__ == "__main__":

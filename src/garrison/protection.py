@@ -17,11 +17,13 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from garrison import config
 from garrison.base.errors import GarrisonError, UsageError
 from garrison.base.events import Event, EventSink, Kind, emit, new_correlation_id
 from garrison.base.fetch import Fetcher
 from garrison.base.files import make_private_folder
+from garrison.config.file import FILE
+from garrison.config.server import policy as written_policy
+from garrison.config.server import server_settings
 from garrison.content.schema import ToolSchemas
 from garrison.guard.guard import Guard
 from garrison.guard.issuers import Issuer
@@ -30,10 +32,9 @@ from garrison.home import Home
 from garrison.limits.limiter import Limiter
 from garrison.limits.settings import LimitSettings
 from garrison.monitor.store import EventStore
+from garrison.servers import Schemas, opened
 from garrison.tls.context import client_context
 
-Schemas = Mapping[str, Mapping[str, Any]]
-"""The JSON Schema of each tool's arguments, by the tool's name."""
 STOPPED = b"the guard is not running"
 
 
@@ -126,15 +127,15 @@ def protect(
     Raises:
         UsageError: `server` is none of these, or its schemas are missing, or there is no policy.
     """
-    policy = policy or _written_policy(Path(home))
-    app, declared = _server(server, urlsplit(resource).path or "/", schemas)
+    policy = policy or _policy_of(Path(home))
+    app, declared = opened(server, urlsplit(resource).path or "/", schemas)
 
     @contextlib.asynccontextmanager
     async def life() -> AsyncIterator[Guard]:
         place = Home(Path(home))
         make_private_folder(place.folder)
         place.make_secret()
-        settings = config.server_settings(place.folder, os.environ)
+        settings = server_settings(place.folder, os.environ)
         found = await declared()
         async with (
             EventStore(place.events, durability=settings.durability) as events,
@@ -155,11 +156,11 @@ def protect(
     return _Protected(life)
 
 
-def _written_policy(home: Path) -> Policy:
-    if policy := config.policy(home):
+def _policy_of(home: Path) -> Policy:
+    if policy := written_policy(home):
         return policy
     raise UsageError(
-        f"there is no policy: none is given, and {home / config.FILE} has no [policy]",
+        f"there is no policy: none is given, and {home / FILE} has no [policy]",
         "Say who may do what, in either place; `garrison policy check` lists it.",
     )
 
@@ -213,53 +214,3 @@ async def _unavailable(scope: Scope, receive: Receive, send: Send) -> None:
         return
     await send({"type": "http.response.start", "status": 503, "headers": [(b"content-type", b"text/plain")]})
     await send({"type": "http.response.body", "body": STOPPED})
-
-
-def _server(server: Any, path: str, schemas: Schemas | None) -> tuple[ASGIApp, Callable[[], Awaitable[Schemas]]]:
-    """The ASGI application of `server`, and how to learn its tools' schemas."""
-    if schemas is not None:
-        return _application(server, path), _known(schemas)
-    if hasattr(server, "http_app"):  # FastMCP
-        return _application(server, path), lambda: fastmcp_schemas(server)
-    if hasattr(server, "streamable_http_app"):  # the MCP SDK's MCPServer
-        return _application(server, path), lambda: sdk_schemas(server)
-    raise UsageError(
-        "the tools' argument schemas are not known",
-        "Give schemas={tool: schema}: a call is let through only when its arguments fit.",
-    )
-
-
-def _application(server: Any, path: str) -> ASGIApp:
-    app: ASGIApp
-    if hasattr(server, "http_app"):
-        app = server.http_app(path=path)
-    elif hasattr(server, "streamable_http_app"):
-        from mcp.server.transport_security import TransportSecuritySettings  # noqa: PLC0415 - for these servers only
-
-        # The guard judges Host and Origin, by the resource's own name; the SDK knows localhost alone.
-        app = server.streamable_http_app(
-            streamable_http_path=path,
-            transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
-        )
-    elif callable(server):
-        app = server
-    else:
-        raise UsageError("the server is neither FastMCP's, the MCP SDK's, nor an ASGI application")
-    return app
-
-
-def _known(schemas: Schemas) -> Callable[[], Awaitable[Schemas]]:
-    async def known() -> Schemas:
-        return schemas
-
-    return known
-
-
-async def fastmcp_schemas(server: Any) -> Schemas:
-    """What a FastMCP server declares when it starts; the guard holds calls to it from then on."""
-    return {tool.name: tool.parameters for tool in await server.list_tools()}
-
-
-async def sdk_schemas(server: Any) -> Schemas:
-    """What an `MCPServer` declares when it starts."""
-    return {tool.name: tool.input_schema for tool in await server.list_tools()}

@@ -1,6 +1,6 @@
 """What a server says before anybody is there to hear it: nothing of it is lost, and not for ever is it kept."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,20 +42,6 @@ class LateStream:
             with anyio.move_on_after(0.3):
                 await self._called.wait()
         await self._app(scope, look, tell)
-
-
-@pytest.fixture
-async def far(stages: tuple[Stage, Stage, Stage]) -> AsyncIterator[FarServer]:
-    far = FarServer()
-    app = far.app()
-    stages[1].app = app
-    async with app.router.lifespan_context(app):
-        yield far
-
-
-@pytest.fixture
-def url(stages: tuple[Stage, Stage, Stage]) -> str:
-    return f"{stages[1].url}/mcp"
 
 
 async def until(condition: Callable[[], bool]) -> None:

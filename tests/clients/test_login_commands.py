@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from garrison.base.errors import UsageError
-from garrison.config import client_settings
+from garrison.config.clients import client_settings
 from garrison.oauth import access_token
 from tests.clients.shell import Shell
 from tests.clients.world import KEY, World

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,24 +14,9 @@ from mcp.client.session import ClientRequestContext
 from garrison.clients.local import Local
 from garrison.clients.wire import AnyNotification, AnyRequest
 from tests.clients.far_server import BIG, FORM, FarServer, near_client
-from tests.clients.world import Stage
 
 ERAS = [("legacy", "legacy"), ("legacy", "auto"), ("auto", "legacy"), ("auto", "auto")]
 both = pytest.mark.parametrize(("local", "remote"), ERAS, ids=[f"{a}-to-{b}" for a, b in ERAS])
-
-
-@pytest.fixture
-async def far(stages: tuple[Stage, Stage, Stage]) -> AsyncIterator[FarServer]:
-    far = FarServer()
-    app = far.app()
-    stages[1].app = app
-    async with app.router.lifespan_context(app):
-        yield far
-
-
-@pytest.fixture
-def url(stages: tuple[Stage, Stage, Stage]) -> str:
-    return f"{stages[1].url}/mcp"
 
 
 def text(result: types.CallToolResult) -> str:

@@ -8,7 +8,10 @@ import pytest
 
 from garrison.authserver.federation.settings import Allow, IdentityProvider
 from garrison.base.errors import UsageError
-from garrison.config import TEMPLATE, client_settings, model_settings, policy, server_settings
+from garrison.config.clients import client_settings
+from garrison.config.models import model_settings
+from garrison.config.server import policy, server_settings
+from garrison.config.template import TEMPLATE
 from garrison.guard.conditions import at_least, at_most, between, one_of
 from garrison.guard.policy import Policy, needs
 from garrison.limits.settings import LimitSettings

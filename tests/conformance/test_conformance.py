@@ -12,7 +12,7 @@ import anyio
 import pytest
 import yaml
 
-from garrison.protection import sdk_schemas
+from garrison.servers import sdk_schemas
 from garrison.serving import Endpoint, bind, free_port, running
 from tests.conformance.proxy import adding_token
 from tests.conformance.server import SCOPE, application, build, policy

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import httpx2
 
-from garrison.config import server_settings
+from garrison.config.server import server_settings
 from garrison.demo.installation import install
 from garrison.demo.system import Addresses, serving_both
 from garrison.demo.wire import call_tool

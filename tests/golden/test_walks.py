@@ -13,7 +13,7 @@ import pytest
 
 from garrison.clients.adapters import load
 from garrison.clients.session import connect
-from garrison.config import server_settings
+from garrison.config.server import server_settings
 from garrison.demo.installation import install
 from garrison.demo.scripted_model import create_app
 from garrison.demo.system import Addresses, serving_both

@@ -27,7 +27,7 @@ def add_verb(
 
 
 def database_url(home: Path) -> str:
-    from garrison.config import server_settings
+    from garrison.config.server import server_settings
     from garrison.home import Home
 
     return Home(home).auth_database_url(server_settings(home, os.environ).auth_database_url)

@@ -106,7 +106,7 @@ def command(args: argparse.Namespace, url: str) -> list[str]:
 
 def _options(args: argparse.Namespace) -> list[str]:
     """What was said of the client. Raises `UsageError` if a secret would have to be written down."""
-    from garrison.config import client_settings
+    from garrison.config.clients import client_settings
 
     said = client_settings(os.environ)
     client_id = args.client_id or (None if args.client_metadata else said.client_id)
@@ -143,7 +143,7 @@ def _options(args: argparse.Namespace) -> list[str]:
 
 def environment() -> dict[str, str]:
     """What the bridge needs of this shell's environment: whom to trust, and where the user's logins are."""
-    from garrison.config import client_settings
+    from garrison.config.clients import client_settings
 
     said, usual = client_settings(os.environ), client_settings({"HOME": os.environ.get("HOME", "")})
     found = trusted()
@@ -155,7 +155,7 @@ def environment() -> dict[str, str]:
 
 
 def trusted() -> dict[str, str]:
-    from garrison.config import client_settings
+    from garrison.config.clients import client_settings
 
     ca_file = client_settings(os.environ).ca_file
     return {"TLS_CA_CERT_PATH": str(ca_file.absolute())} if ca_file else {}

@@ -96,7 +96,7 @@ class Connection:
 def server_url(args: argparse.Namespace) -> str:
     """The URL of the MCP server. Raises `UsageError` if there is none."""
     from garrison.base.errors import UsageError
-    from garrison.config import client_settings
+    from garrison.config.clients import client_settings
 
     url = args.url or client_settings(os.environ).server_url
     if not url:
@@ -108,7 +108,7 @@ def token_storage() -> "TokenStorage":
     """Where this user's logins are kept."""
     from garrison.clients.tokens import TokenStorage
     from garrison.clients.vault import open_vault
-    from garrison.config import client_settings
+    from garrison.config.clients import client_settings
 
     said = client_settings(os.environ)
     return TokenStorage(open_vault(said.logins, use_keyring=said.use_keyring))
@@ -121,7 +121,7 @@ def client_trust(args: argparse.Namespace) -> ssl.SSLContext:
     alone. Its own list of issuers says nothing here, for whoever made the folder wrote that too.
     """
     from garrison.base.addresses import is_loopback_host
-    from garrison.config import client_settings
+    from garrison.config.clients import client_settings
     from garrison.home import Home
     from garrison.tls.context import client_context, context_by_host
 
@@ -140,7 +140,7 @@ async def connection(args: argparse.Namespace, url: str, *, use_stored: bool = T
     from garrison.base.errors import UsageError
     from garrison.base.fetch import Fetcher
     from garrison.clients.obtain import discover_local_issuer
-    from garrison.config import client_settings
+    from garrison.config.clients import client_settings
     from garrison.home import Home
 
     said = client_settings(os.environ)

@@ -13,7 +13,7 @@ def credentials(args: argparse.Namespace, home: "Home", url: str) -> tuple[str |
     """Client id and secret; None for each that there is not. Raises `UsageError`."""
     from garrison.base.errors import UsageError
     from garrison.clients.destination import is_local
-    from garrison.config import client_settings
+    from garrison.config.clients import client_settings
 
     if (args.client_secret_file or args.private_key_file) and not args.client_id:
         option = "--client-secret-file" if args.client_secret_file else "--private-key-file"

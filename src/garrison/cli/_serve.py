@@ -36,7 +36,7 @@ def serve_alone(
 async def _serve(
     args: argparse.Namespace, name: str, build: "Callable[[EventStore], AbstractAsyncContextManager[ASGIApp]]"
 ) -> None:
-    from garrison.config import server_settings
+    from garrison.config.server import server_settings
     from garrison.demo.authorization import certificate_files
     from garrison.home import Home
     from garrison.monitor.store import EventStore

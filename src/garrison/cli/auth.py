@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from garrison.config import server_settings
+    from garrison.config.server import server_settings
     from garrison.demo.authorization import authorization_server
     from garrison.home import Home
 

@@ -68,7 +68,7 @@ async def _bridge(args: argparse.Namespace, wire: tuple[BinaryIO, BinaryIO]) -> 
     from garrison.base.errors import GarrisonError, UsageError
     from garrison.cli._bridge_state import can_keep, log, prepare
     from garrison.clients.bridge import bridge
-    from garrison.config import client_settings
+    from garrison.config.clients import client_settings
 
     url = server_url(args)
     prepare(args.home, url, os.environ.get("LOG_LEVEL"))

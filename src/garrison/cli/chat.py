@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from garrison.base.errors import UsageError
     from garrison.clients.adapters import load
-    from garrison.config import model_settings
+    from garrison.config.models import model_settings
 
     said = model_settings(args.adapter, os.environ)
     options: Options = {

@@ -89,7 +89,7 @@ def _print(args: argparse.Namespace, outcomes: "list[Outcome]") -> None:
 
 def _serve(args: argparse.Namespace) -> int:
     from garrison.base.errors import UsageError
-    from garrison.config import server_settings
+    from garrison.config.server import server_settings
     from garrison.demo.system import guarded_server
     from garrison.home import Home
 

@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from garrison.base.files import make_private_folder
-    from garrison.config import server_settings
+    from garrison.config.server import server_settings
     from garrison.demo.installation import install
     from garrison.home import Home
 

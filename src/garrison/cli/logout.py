@@ -24,7 +24,7 @@ async def _logout(args: argparse.Namespace) -> int:
     from garrison.base.fetch import Fetcher
     from garrison.clients.destination import is_local
     from garrison.clients.revocation import log_out
-    from garrison.config import client_settings
+    from garrison.config.clients import client_settings
     from garrison.oauth import resource
 
     url = args.url or (None if args.all else client_settings(os.environ).server_url)

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from garrison.base.files import make_private_folder
-    from garrison.config import server_settings
+    from garrison.config.server import server_settings
     from garrison.tls.authority import CertificatePaths
     from garrison.tls.nginx import NginxSettings, render
 

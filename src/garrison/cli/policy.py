@@ -60,7 +60,8 @@ def _shared_arguments(parser: argparse.ArgumentParser) -> None:
 def _policy(args: argparse.Namespace) -> "tuple[Policy, str]":
     """The policy that is asked about, and where it stands. Raises `UsageError`."""
     from garrison.base.errors import UsageError
-    from garrison.config import FILE, policy_of_file
+    from garrison.config.file import FILE
+    from garrison.config.server import policy_of_file
     from garrison.demo.policy import POLICY
 
     file = args.file or args.home / FILE

@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
 
 async def _up(args: argparse.Namespace) -> None:
     from garrison.base.files import make_private_folder
-    from garrison.config import server_settings
+    from garrison.config.server import server_settings
     from garrison.demo.installation import install
     from garrison.demo.system import HTTP_PORTS, TLS_PORTS, Addresses, serving_both
     from garrison.home import Home

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp
 from garrison.authserver.app import create_app
 from garrison.authserver.settings import AuthServerSettings
 from garrison.base.errors import UsageError
-from garrison.config import ServerSettings
+from garrison.config.server import ServerSettings
 from garrison.demo.policy import POLICY, SCOPES
 from garrison.home import Home
 from garrison.monitor.store import EventStore

@@ -7,7 +7,8 @@ from garrison.authserver.admin import add_client, add_user, list_users, open_sto
 from garrison.authserver.stores.store import Store
 from garrison.base.errors import GarrisonError
 from garrison.base.files import locked, make_private_folder, write_private
-from garrison.config import FILE, TEMPLATE
+from garrison.config.file import FILE
+from garrison.config.template import TEMPLATE
 from garrison.demo.policy import SCOPES
 from garrison.home import Home
 from garrison.oauth import scope

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from garrison.base.errors import GarrisonError
 from garrison.base.events import Event, Kind, emit, new_correlation_id
-from garrison.config import ServerSettings
+from garrison.config.server import ServerSettings
 from garrison.demo.authorization import authorization_server, certificate_files
 from garrison.demo.customer_service import build
 from garrison.demo.customers import CustomerDatabase
@@ -20,7 +20,8 @@ from garrison.demo.policy import POLICY
 from garrison.home import Home
 from garrison.monitor.report import summary
 from garrison.monitor.store import EventStore
-from garrison.protection import fastmcp_schemas, guarded
+from garrison.protection import guarded
+from garrison.servers import fastmcp_schemas
 from garrison.serving import Endpoint, bind, running
 from garrison.serving.connection import Bounds
 from garrison.tls.context import server_context

@@ -9,7 +9,7 @@ from typing import TypeVar
 import httpx2
 
 from garrison.base.errors import GarrisonError
-from garrison.config import server_settings
+from garrison.config.server import server_settings
 from garrison.demo.installation import install
 from garrison.demo.scene import Scene, Step
 from garrison.demo.steps import bridge, models, path, refusals, tools

@@ -1,0 +1,65 @@
+"""What can be guarded: the ASGI application of each kind of MCP server, and how to learn its tools' schemas."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from starlette.types import ASGIApp
+
+from garrison.base.errors import UsageError
+
+Schemas = Mapping[str, Mapping[str, Any]]
+"""The JSON Schema of each tool's arguments, by the tool's name."""
+
+
+def opened(server: Any, path: str, schemas: Schemas | None) -> tuple[ASGIApp, Callable[[], Awaitable[Schemas]]]:
+    """The ASGI application of `server`, to be served at `path`, and how to learn its tools' schemas once it runs.
+
+    Raises:
+        UsageError: it is neither FastMCP's, the MCP SDK's, nor an ASGI application whose `schemas` are given.
+    """
+    if schemas is not None:
+        return _application(server, path), _known(schemas)
+    if hasattr(server, "http_app"):  # FastMCP
+        return _application(server, path), lambda: fastmcp_schemas(server)
+    if hasattr(server, "streamable_http_app"):  # the MCP SDK's MCPServer
+        return _application(server, path), lambda: sdk_schemas(server)
+    raise UsageError(
+        "the tools' argument schemas are not known",
+        "Give schemas={tool: schema}: a call is let through only when its arguments fit.",
+    )
+
+
+def _application(server: Any, path: str) -> ASGIApp:
+    app: ASGIApp
+    if hasattr(server, "http_app"):
+        app = server.http_app(path=path)
+    elif hasattr(server, "streamable_http_app"):
+        from mcp.server.transport_security import TransportSecuritySettings  # noqa: PLC0415 - for these servers only
+
+        # The guard judges Host and Origin, by the resource's own name; the SDK knows localhost alone.
+        app = server.streamable_http_app(
+            streamable_http_path=path,
+            transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
+        )
+    elif callable(server):
+        app = server
+    else:
+        raise UsageError("the server is neither FastMCP's, the MCP SDK's, nor an ASGI application")
+    return app
+
+
+def _known(schemas: Schemas) -> Callable[[], Awaitable[Schemas]]:
+    async def known() -> Schemas:
+        return schemas
+
+    return known
+
+
+async def fastmcp_schemas(server: Any) -> Schemas:
+    """What a FastMCP server declares when it starts; the guard holds calls to it from then on."""
+    return {tool.name: tool.parameters for tool in await server.list_tools()}
+
+
+async def sdk_schemas(server: Any) -> Schemas:
+    """What an `MCPServer` declares when it starts."""
+    return {tool.name: tool.input_schema for tool in await server.list_tools()}
