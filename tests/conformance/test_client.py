@@ -32,12 +32,12 @@ def client() -> Iterator[str]:
 
 
 @pytest.mark.needs("conformance")
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(700)
 @pytest.mark.xdist_group("conformance")
 @pytest.mark.parametrize("which", RUNS, ids=lambda which: which[1])
 async def test_every_required_client_scenario_passes(tmp_path: Path, client: str, which: tuple[str, str]) -> None:
-    arguments = ("client", "--command", client, *which, "--timeout", "240000", "-o", str(tmp_path / "out"))
-    _, output, errors = await run_program("conformance", *arguments, home=tmp_path, seconds=250)
+    arguments = ("client", "--command", client, *which, "--timeout", "600000", "-o", str(tmp_path / "out"))
+    _, output, errors = await run_program("conformance", *arguments, home=tmp_path, seconds=650)
     ended = {name: mark for mark, name in re.findall(r"^([✓✗]) (\S+):", output + errors, re.MULTILINE)}
     assert ended, output + errors
     assert {name for name, mark in ended.items() if mark == "✗"} <= OF_NO_CONCERN
