@@ -16,7 +16,10 @@ EXAMPLE = "postgresql://garrison@database.example/garrison"
 
 @pytest.mark.needs("postgresql")
 @pytest.mark.timeout(300)
-def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path, postgresql: PostgreSQL) -> None:
+@pytest.mark.xdist_group("command line")
+def test_the_commands_of_the_page_do_what_it_says(
+    tmp_path: Path, postgresql: PostgreSQL, garrison_in_forks: Path
+) -> None:
     blocks = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     assert len(blocks) == 6
     script = "\n".join(blocks)
@@ -25,7 +28,10 @@ def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path, postgresql: Po
         ["sh", "-eux"],
         input=script.replace(EXAMPLE, postgresql.database()),
         cwd=tmp_path,
-        env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": os.environ.get("HOME", "/")},
+        env={
+            "PATH": f"{garrison_in_forks}:{Path(sys.executable).parent}:/usr/bin:/bin",
+            "HOME": os.environ.get("HOME", "/"),
+        },
         capture_output=True,
         text=True,
         timeout=280,

@@ -55,10 +55,11 @@ def matches(expected: list[str], printed: str) -> bool:
     return re.fullmatch(pattern, printed) is not None
 
 
+@pytest.mark.xdist_group("command line")
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
-def test_the_command_line_does_what_the_script_says(script: Path, tmp_path: Path) -> None:
-    kept = {name: os.environ[name] for name in os.environ if name.startswith("COV_CORE") or name == "HOME"}
-    environ = {**kept, "PATH": f"{BIN}:/usr/bin:/bin", "NO_COLOR": "1", "COLUMNS": "120"}
+def test_the_command_line_does_what_the_script_says(script: Path, tmp_path: Path, garrison_in_forks: Path) -> None:
+    kept = {name: os.environ[name] for name in os.environ if name == "HOME"}
+    environ = {**kept, "PATH": f"{garrison_in_forks}:{BIN}:/usr/bin:/bin", "NO_COLOR": "1", "COLUMNS": "120"}
     for command in read(script):
         done = subprocess.run(
             ["sh", "-c", command.text],

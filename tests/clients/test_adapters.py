@@ -16,6 +16,7 @@ from garrison.clients.answer import Answer, Call
 from garrison.clients.errors import ModelFailed, TooManyTurns
 from garrison.clients.question import Options
 from garrison.clients.session import connect
+from tests.clients.libraries import GROUPS
 from tests.clients.puppet import Puppet
 from tests.clients.world import McpGate, World, serving
 
@@ -46,12 +47,6 @@ LIBRARIES = {
     "litellm": "litellm",
 }
 INSTALLED = [name for name in ADAPTERS if find_spec(LIBRARIES[name])]
-
-# The libraries are slow to load, so each is loaded in one of the test processes only.
-GROUPS = {
-    name: pytest.mark.xdist_group("litellm" if name in {"dspy", "litellm"} else "other model libraries")
-    for name in ADAPTERS
-}
 
 
 def adapters(names: Iterable[str]) -> pytest.MarkDecorator:

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from garrison.cli.main import _parse, build_parser
 from garrison.clients.adapters import ADAPTERS
 from tests.clients.browser import Browser
 from tests.clients.far_server import FarServer
+from tests.clients.libraries import GROUPS
 from tests.clients.world import CLIENT_ID, CLIENT_SECRET, World, serving
 
 ROOT = Path(__file__).parents[2]
@@ -21,13 +21,14 @@ DOCS = ROOT / "docs"
 INDEX = DOCS / "clients.md"
 PAGES = sorted((DOCS / "clients").glob("*.md"))
 SOURCE = "".join(path.read_text() for path in (ROOT / "src" / "garrison").rglob("*.py"))
+CONFIG = "".join(path.read_text() for path in (ROOT / "src" / "garrison" / "config").rglob("*.py"))
 BLOCKS = [
     (page.stem, language, block)
     for page in (INDEX, *PAGES)
     for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
 ]
 PROGRAMS = [
-    pytest.param(block, id=f"{page}-{number}")
+    pytest.param(block, id=f"{page}-{number}", marks=GROUPS.get(page, ()))
     for number, (page, language, block) in enumerate(BLOCKS)
     if language == "python"
 ]
@@ -112,12 +113,11 @@ def test_each_message_that_a_page_explains_is_said_somewhere(page: Path) -> None
 
 @each_page
 def test_each_page_names_variables_and_an_extra_that_there_are(page: Path) -> None:
-    config = (ROOT / "src" / "garrison" / "config.py").read_text()
     extras = (ROOT / "pyproject.toml").read_text().partition("[project.optional-dependencies]")[2]
     text = page.read_text()
     variables = set(re.findall(r"\b((?:OPENAI|ANTHROPIC|OLLAMA|LLM)_[A-Z_]+)\b", text))
     assert variables
-    assert [name for name in variables if f'"{name}"' not in config] == []
+    assert [name for name in variables if f'"{name}"' not in CONFIG] == []
     assert re.findall(r"garrison\[(\w+)\]", text)[0] == page.stem
     assert f"\n{page.stem} = [" in extras
 
@@ -131,6 +131,7 @@ def test_the_index_leads_to_each_page_and_each_page_back(page: Path) -> None:
 
 
 def test_every_clients_own_setting_is_on_the_page() -> None:
-    source = (Path(sys.modules["garrison"].__file__ or "").parent / "config.py").read_text()
-    for variable in re.findall(r'"(GARRISON_(?:LOGINS|KEYRING))"', source):
+    named = re.findall(r'"(GARRISON_(?:LOGINS|KEYRING))"', CONFIG)
+    assert named
+    for variable in named:
         assert variable in INDEX.read_text()

@@ -36,7 +36,7 @@ async def follow(url: str) -> None:
 
 async def issuer_of(url: str) -> str:
     """The suite names no issuer, which we want with a secret: its servers are on this machine, and so may say it."""
-    async with Fetcher(private_addresses=True) as fetcher:
+    async with Fetcher(timeout=60, private_addresses=True) as fetcher:
         return await discover_local_issuer(url, fetcher)
 
 

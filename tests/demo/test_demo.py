@@ -77,6 +77,7 @@ sys.addaudithook(listen)
 """
 
 
+@pytest.mark.timeout(300)
 def test_the_demo_passes_every_step_and_leaves_nothing_behind(tmp_path: Path) -> None:
     """Nor does it ask for anybody's address, though all model libraries are imported and used."""
     listener, asked = tmp_path / "listener", tmp_path / "asked"
@@ -88,7 +89,7 @@ def test_the_demo_passes_every_step_and_leaves_nothing_behind(tmp_path: Path) ->
         env={**environ(tmp_path), "PYTHONPATH": str(listener)},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=280,
         check=False,
     )
     report = json.loads(done.stdout)

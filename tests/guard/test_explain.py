@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -84,6 +85,7 @@ REQUESTS = st.one_of(
 )
 
 
+@pytest.mark.cover
 @settings(max_examples=500)
 @given(POLICIES, TOKENS, REQUESTS)
 def test_the_explanation_and_the_decision_never_disagree(

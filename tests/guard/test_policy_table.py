@@ -9,6 +9,7 @@ from garrison.guard.policy_table import from_table, to_table
 from tests.guard.test_explain import POLICIES
 
 
+@pytest.mark.cover
 @given(POLICIES)
 def test_a_policy_that_is_written_down_and_read_again_is_equal(policy: Policy) -> None:
     if any(rule.when for rule in policy.rules()):

@@ -273,6 +273,7 @@ class System:
 
 
 @pytest.mark.needs("nginx")
+@pytest.mark.timeout(300)
 def test_what_compose_starts_answers_a_client_over_tls(tmp_path: Path) -> None:
     system = System(tmp_path)
     system.initialize()
