@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from garrison.authserver.stores.tables import revoked_tokens
 from garrison.authserver.stores.together import AT_ONCE
 from tests.authserver.world import ON_EVERY_ENGINE, World
 
+FAR = 1e12
+"""Seconds since the epoch; what has expired may be purged at any moment."""
 _INSERT = Statement(revoked_tokens.insert(), "jti", "expires_at")
 
 
 def adding(jti: str, then: Exception | None = None) -> Act:
     def add(transaction: Transaction) -> str:
-        transaction.execute(_INSERT, jti=jti, expires_at=0.0)
+        transaction.execute(_INSERT, jti=jti, expires_at=FAR)
         if then:
             raise then
         return jti
@@ -99,6 +102,45 @@ async def test_whoever_is_no_longer_there_to_be_told_holds_up_nobody(world: Worl
     gone.cancel()
     assert await world.store.transact(adding("b")) == "b"
     assert await asyncio.wait([gone])
+
+
+async def test_if_the_writing_is_cancelled_all_who_wait_are_told(world: World) -> None:
+    """What a thread is about is waited for: it has the connection, which two threads at once would wreck."""
+    together = world.store._together
+    begun, go_on, work = asyncio.Event(), threading.Event(), together._work
+    loop = asyncio.get_running_loop()
+
+    def slow(acts: Sequence[Act]) -> Sequence[Outcome]:
+        loop.call_soon_threadsafe(begun.set)
+        go_on.wait()
+        return work(acts)
+
+    together._work = slow
+    taken = asyncio.create_task(world.store.transact(adding("a")))
+    await begun.wait()
+    waiting = asyncio.create_task(world.store.transact(adding("b")))
+    await asyncio.sleep(0)
+    assert together._task is not None
+    together._task.cancel()
+    await asyncio.sleep(0)
+    assert world.store._turn.locked()
+    go_on.set()
+    assert await taken == "a"
+    with pytest.raises(StoreUnavailableError):
+        await waiting
+    assert await world.store.transact(adding("c")) == "c"
+    assert await kept(world) == {"a", "c"}
+
+
+async def test_if_the_writing_is_cancelled_before_it_began_who_waits_is_told(world: World) -> None:
+    waiting = asyncio.create_task(world.store.transact(adding("a")))
+    await asyncio.sleep(0)
+    assert world.store._together._task is not None
+    world.store._together._task.cancel()
+    with pytest.raises(StoreUnavailableError):
+        await waiting
+    assert await world.store.transact(adding("b")) == "b"
+    assert await kept(world) == {"b"}
 
 
 async def test_a_commit_is_on_the_disk_and_no_file_is_ever_made(world: World, tmp_path: Path) -> None:
