@@ -14,6 +14,8 @@ import httpx2
 import pytest
 
 from garrison.authserver import admin, forms, seal
+from garrison.authserver.client_auth import Credentials
+from garrison.authserver.issue import Grant
 from garrison.authserver.stores.clients import save_client
 from garrison.base.errors import UsageError
 from garrison.base.events import Kind
@@ -408,3 +410,10 @@ async def test_a_client_is_registered_with_grants_and_redirect_uris_that_go_toge
     for wrong in wrongs:
         with pytest.raises(UsageError):
             await world.client(**wrong)
+
+
+def test_50_what_a_request_is_proved_with_is_in_no_text_of_it() -> None:
+    credentials = Credentials("client_secret_basic", "client_x", client_secret="s3cret", assertion="a.b.c")
+    assert repr(credentials) == "Credentials(client_secret_basic, client_x)"
+    given = Grant("refresh_token", "client_x", "alex", frozenset(), "https://r.example", refresh_token="r3fresh")
+    assert "r3fresh" not in repr(given)

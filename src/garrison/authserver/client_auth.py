@@ -1,10 +1,11 @@
 """Client authentication (RFC 6749 §2.3): by the one method that the client is registered for, and really required."""
 
 import json
-from dataclasses import dataclass, field
 from typing import Any
 
-from garrison.authserver import client_documents, seal
+import msgspec
+
+from garrison.authserver import client_documents, headers, seal
 from garrison.authserver.context import Exchange
 from garrison.authserver.forms import Parameters
 from garrison.authserver.records import Client, Method
@@ -18,14 +19,16 @@ _NO_SECRET = seal.hashed(seal.new_secret())
 """What a secret is compared with where there is none: nothing matches it."""
 
 
-@dataclass(frozen=True)
-class Credentials:
+class Credentials(msgspec.Struct, frozen=True):
     """What a request authenticates with: a secret, an assertion, or nothing but the name."""
 
     method: Method
     client_id: str
-    client_secret: str = field(default="", repr=False)
-    assertion: str = field(default="", repr=False)
+    client_secret: str = ""
+    assertion: str = ""
+
+    def __repr__(self) -> str:  # without what proves it
+        return f"Credentials({self.method}, {self.client_id})"
 
 
 async def authenticate(exchange: Exchange, form: Parameters) -> Client:
@@ -87,13 +90,13 @@ def presented(exchange: Exchange, form: Parameters) -> Credentials:
 
     `client_id` in the form is not needed beside Basic or an assertion, but may not differ.
     """
-    headers = exchange.request.headers.getlist("authorization")
-    if len(headers) + ("client_secret" in form) + ("client_assertion" in form) > 1:
+    authorization = headers.values(exchange.request, b"authorization")
+    if len(authorization) + ("client_secret" in form) + ("client_assertion" in form) > 1:
         raise InvalidRequest("more than one method of client authentication")
     if "client_assertion" in form or "client_assertion_type" in form:
         return _presented_assertion(form)
-    if headers:
-        client_id, client_secret = parse_basic(headers[0])
+    if authorization:
+        client_id, client_secret = parse_basic(authorization[0])
         if form.get("client_id", client_id) != client_id:
             raise InvalidClient("client_id is not the one in the Authorization header")
         return Credentials("client_secret_basic", client_id, client_secret)

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 
+import msgspec
 from starlette.requests import Request
 
 from garrison.authserver.client_keys import ClientKeys
@@ -37,8 +38,7 @@ class Server:
     provider: Provider | None = None
 
 
-@dataclass(frozen=True)
-class Exchange:
+class Exchange(msgspec.Struct, frozen=True):
     """One request: `now` is the one time that everything in it goes by, `address` the peer's."""
 
     server: Server
@@ -70,7 +70,7 @@ class Exchange:
             client_id=client_id,
             address=self.address,
             # Not request.url: that is made with the Host header, which can hold a path of its own.
-            target=f"{self.request.method} {self.request.scope['path']}",
+            target=f"{self.request.scope['method']} {self.request.scope['path']}",
             reason=reason,
             detail=detail,
             time=self.server.clock(),

@@ -49,7 +49,7 @@ def door(answer: Callable[[Request], Awaitable[Response]], methods: str, *, cors
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
         try:
-            response = await answer(request) if request.method in allowed else _otherwise(request)
+            response = await answer(request) if scope["method"] in allowed else _otherwise(request)
         except HTTPException as error:
             response = errors.of_http(request, error)
         await _with_headers(response, headers)(scope, receive, send)
@@ -68,7 +68,7 @@ async def _nothing_there(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def _with_headers(response: Response, headers: tuple[tuple[bytes, bytes], ...]) -> Response:
-    said = {name for name, _ in response.raw_headers}
+    said = dict(response.raw_headers)
     response.raw_headers += [header for header in headers if header[0] not in said]
     return response
 

@@ -16,7 +16,7 @@ def resource_for(settings: AuthServerSettings, client: Client, requested: str | 
     Raises:
         InvalidTarget: it isn't one that this client may have tokens for, or none was named and there are several.
     """
-    allowed = [_registered(settings, uri) for uri in client.resources or settings.resources]
+    allowed = [_registered(settings, uri) for uri in client.resources] or [*settings.resources]
     if requested is None:
         if len(allowed) != 1:
             raise InvalidTarget("resource is required: there are several")

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from functools import partial
 
 import msgspec
@@ -14,8 +13,7 @@ from garrison.base.events import Kind
 from garrison.oauth import access_token, scope
 
 
-@dataclass(frozen=True)
-class Grant:
+class Grant(msgspec.Struct, frozen=True):
     """What a grant came to: who may do what, where, and the refresh token if there is one."""
 
     grant_type: str
@@ -24,8 +22,11 @@ class Grant:
     scope: frozenset[str]
     resource: str
     family: str = ""
-    refresh_token: str | None = field(default=None, repr=False)
-    jti: str = field(default_factory=seal.new_id)
+    refresh_token: str | None = None
+    jti: str = msgspec.field(default_factory=seal.new_id)
+
+    def __repr__(self) -> str:  # without the refresh token
+        return f"Grant({self.jti})"
 
 
 async def record(exchange: Exchange, grant: Grant) -> None:

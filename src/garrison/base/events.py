@@ -138,7 +138,9 @@ async def emit(sink: EventSink, event: Event, clock: Clock = system_clock) -> Ev
     Raises:
         EventStoreError: it is not durable; refuse what it was about.
     """
-    written = _clean(event, clock)
+    if not _is_clean(event):
+        event = _cleaned(event)
+    written = event if event.time else structs.replace(event, time=clock())
     await sink.write(written)
     return written
 
@@ -160,12 +162,6 @@ def emit_end(
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
-def _clean(event: Event, clock: Clock) -> Event:
-    if not _is_clean(event):
-        return _cleaned(event, clock)
-    return event if event.time else structs.replace(event, time=clock())
-
-
 def _is_clean(event: Event) -> bool:
     """Whether nothing in `event` needs cleaning, as is usual; one look at all of its texts is enough to say so."""
     texts = (event.correlation_id, event.subject, event.client_id, event.address, event.target, event.reason)
@@ -174,11 +170,11 @@ def _is_clean(event: Event) -> bool:
         values = event.detail.values()
         if not _SCALARS.issuperset(map(type, values)):
             return False
-        text = "".join((text, *event.detail, *(value for value in values if type(value) is str)))
+        text = "".join([text, *event.detail, *[value for value in values if type(value) is str]])
     return len(text) <= MAX_TEXT and text.isascii() and text.isprintable()
 
 
-def _cleaned(event: Event, clock: Clock) -> Event:
+def _cleaned(event: Event) -> Event:
     return Event(
         kind=event.kind,
         correlation_id=one_line(event.correlation_id),
@@ -188,7 +184,7 @@ def _cleaned(event: Event, clock: Clock) -> Event:
         target=one_line(event.target),
         reason=one_line(event.reason),
         detail={one_line(k): one_line(v) if isinstance(v, str) else v for k, v in event.detail.items()},
-        time=event.time or clock(),
+        time=event.time,
         id=event.id,
     )
 

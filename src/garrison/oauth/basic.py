@@ -1,9 +1,10 @@
 """RFC 6749 §2.3.1: client_secret_basic, where id and secret are form-encoded before they are put into Basic."""
 
 from base64 import b64decode, b64encode
-from urllib.parse import quote_plus, unquote_plus
+from urllib.parse import quote_plus
 
 from garrison.oauth.errors import InvalidClient
+from garrison.oauth.form_encoding import decoded
 
 
 def parse_basic(header: str) -> tuple[str, str]:
@@ -16,14 +17,14 @@ def parse_basic(header: str) -> tuple[str, str]:
     if scheme.lower() != "basic":
         raise InvalidClient("the Authorization header must be Basic")
     try:
-        decoded = b64decode(credentials.strip(), validate=True).decode("utf-8")
-        client_id, colon, client_secret = decoded.partition(":")
-        pair = unquote_plus(client_id, errors="strict"), unquote_plus(client_secret, errors="strict")
+        encoded, colon, encoded_secret = b64decode(credentials.strip(), validate=True).decode("utf-8").partition(":")
+        client_id, client_secret = decoded(encoded), decoded(encoded_secret)
     except ValueError as error:  # not base64, not ASCII, not UTF-8
         raise InvalidClient("the Basic credentials are malformed") from error
-    if not colon or not pair[0] or not all(part.isascii() and part.isprintable() for part in pair):  # appendix A.1, A.2
+    together = client_id + client_secret
+    if not colon or not client_id or not together.isascii() or not together.isprintable():  # appendix A.1, A.2
         raise InvalidClient("the Basic credentials are malformed")
-    return pair
+    return client_id, client_secret
 
 
 def render_basic(client_id: str, client_secret: str) -> str:

@@ -1,12 +1,14 @@
 """RFC 7517 key sets: signing keys with RFC 7638 thumbprints as their `kid`, and the public half that is published."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey, import_key
+from joserfc.jws import JWSRegistry
 
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})  # RFC 7518 §6
 RSA_BITS = 2048
@@ -19,6 +21,22 @@ class SigningKey:
     kid: str
     private: Key
     alg: str
+
+    @cached_property
+    def signature(self) -> Callable[[bytes], bytes]:
+        """Makes the signature of what it is given. Whether the key is one for its algorithm is judged once.
+
+        joserfc judges it at each signature, in thirty calls. What it then does with an RSA key is written down here.
+
+        Raises:
+            JoseError: it isn't.
+        """
+        algorithm: Any = JWSRegistry.algorithms[self.alg]
+        algorithm.check_key(self.private)
+        if isinstance(self.private, RSAKey):
+            native = self.private.get_op_key("sign")
+            return partial(native.sign, padding=algorithm.padding, algorithm=algorithm.hash_alg())
+        return partial(algorithm.sign, key=self.private)
 
     def public(self) -> dict[str, Any]:
         """The public JWK (§4): kid, use, alg and the public members, never a private one."""

@@ -16,7 +16,7 @@ def parse(value: str | None) -> frozenset[str]:
         InvalidScope: a token has a character that §3.3 does not allow, or there are more than 64.
     """
     tokens = frozenset((value or "").split(" ")) - {""}
-    if len(tokens) > MAX_TOKENS or not all(_TOKEN.fullmatch(token) for token in tokens):
+    if len(tokens) > MAX_TOKENS or not all(map(_TOKEN.fullmatch, tokens)):
         raise InvalidScope("scope must be at most 64 tokens of printable ASCII without quotes and backslashes")
     return tokens
 

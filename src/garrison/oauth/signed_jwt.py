@@ -5,7 +5,8 @@ be is for access_token.py and client_assertion.py to say.
 """
 
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode
+from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -52,7 +53,7 @@ _UNVERIFIED = _Registry(algorithms=())
 def sign(key: SigningKey, claims: Mapping[str, Any], *, typ: str) -> str:
     """The compact JWS of `claims` (RFC 7515 §7.1).
 
-    joserfc makes the signature. Its parts are put together here: its own way costs a tenth of an RSA signature.
+    joserfc's parts are put together here: its own way costs a tenth of an RSA signature.
 
     Raises:
         ValueError: the key's algorithm is not an asymmetric one.
@@ -60,10 +61,8 @@ def sign(key: SigningKey, claims: Mapping[str, Any], *, typ: str) -> str:
     """
     if key.alg not in KEY_TYPES:
         raise ValueError(f"nothing is signed by {key.alg}")
-    algorithm = _Registry.algorithms[key.alg]
-    algorithm.check_key(key.private)
-    signed = f"{_header(typ, key.alg, key.kid)}.{_encoded(claims)}"
-    return f"{signed}.{_base64url(algorithm.sign(signed.encode('ascii'), key.private))}"
+    signed = f"{_header(typ, key.alg, key.kid)}.{_base64url(msgspec.json.encode(claims))}"
+    return f"{signed}.{_base64url(key.signature(signed.encode('ascii')))}"
 
 
 def verify(
@@ -131,15 +130,14 @@ def is_number(value: object) -> bool:
 
 @lru_cache(maxsize=64)  # one for each key and kind of token
 def _header(typ: str, alg: str, kid: str) -> str:
-    return _encoded({"typ": typ, "alg": alg, "kid": kid})
+    return _base64url(msgspec.json.encode({"typ": typ, "alg": alg, "kid": kid}))
 
 
-def _encoded(members: Mapping[str, Any]) -> str:
-    return _base64url(msgspec.json.encode(members))
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 def _base64url(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    return b2a_base64(data, newline=False).translate(_URL_SAFE, b"=").decode("ascii")
 
 
 def _unpacked(token: str) -> tuple[Any, Mapping[str, Any]]:

@@ -89,7 +89,8 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._in_body = False
-        self._stop_clock()
+        if self._patience is not None:
+            self._stop_clock()
         super().on_message_complete()
         if self.cycle.response_complete and not self.pipeline and self.timeout_keep_alive_task is None:
             # The answer was there before the request: uvicorn's clock stopped when more of the request came.
@@ -111,7 +112,8 @@ class BoundedConnection(HttpToolsProtocol):
             self._refuse(_TOO_SLOW)
 
     def _begin_head(self) -> None:
-        self._end_head()
+        if self._patience is not None:
+            self._stop_clock()
         self._in_head, self._head_bytes = True, 0
 
     def _watch(self) -> None:
@@ -120,7 +122,8 @@ class BoundedConnection(HttpToolsProtocol):
 
     def _end_head(self) -> None:
         self._in_head = False
-        self._stop_clock()
+        if self._patience is not None:
+            self._stop_clock()
 
     def _stop_clock(self) -> None:
         if self._patience is not None:

@@ -9,12 +9,13 @@ from garrison.oauth.errors import InvalidScope, UnauthorizedClient
 
 async def grant(exchange: Exchange, form: Parameters, client: Client) -> issue.Grant:
     _is_confidential(client)
-    resource = granting.resource_for(exchange.settings, client, form.get("resource"))
+    settings = exchange.settings
+    resource = granting.resource_for(settings, client, form.get("resource"))
     granted = issue.Grant(
         grant_type="client_credentials",
         client_id=client.client_id,
         subject=client.client_id,
-        scope=_scope(granting.ceiling(exchange.settings, client, resource), form.get("scope")),
+        scope=_scope(granting.ceiling(settings, client, resource), form.get("scope")),
         resource=resource,
     )
     await issue.record(exchange, granted)

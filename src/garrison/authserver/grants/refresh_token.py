@@ -1,6 +1,6 @@
 """RFC 6749 §6 with RFC 9700 §4.14.2: a refresh token is used once, and its reuse ends the family it belongs to."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from garrison.authserver import granting, issue, refresh_values, seal
 from garrison.authserver.context import Exchange

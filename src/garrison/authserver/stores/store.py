@@ -6,8 +6,8 @@ A verb is a function that takes a `Store` and does one atomic thing; the modules
 import os
 import sqlite3
 from asyncio import Lock
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -100,9 +100,15 @@ class Store:
 
     async def find(self, lookup: Lookup[T], **values: Any) -> T | None:
         """What `lookup` makes of its row, as the row is at this moment; None if there is none."""
-        if self._own:
-            with suppress(sqlite3.Error):
-                return self._own.find(lookup, values)
+        if self._own is None:
+            return await self._found(lookup, values)
+        try:
+            return self._own.find(lookup, values)
+        except sqlite3.Error:
+            return await self._found(lookup, values)
+
+    async def _found(self, lookup: Lookup[T], values: Mapping[str, Any]) -> T | None:
+        """The same in a way that can wait, and that says what is wrong."""
         async with self.read() as connection:
             row = (await connection.execute(lookup.query, values)).one_or_none()
         return lookup.make(row) if row else None
