@@ -14,6 +14,14 @@ GENEROUS = connection.Bounds()
 GOOD = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"
 
 
+class SteppedClock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         while (message := await receive())["type"] != "lifespan.shutdown":
@@ -110,6 +118,42 @@ async def test_endless_trailers_are_refused() -> None:
     head = b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n0\r\n"
     async with opened() as (_, writer):
         assert await flood(writer, head, b"t: x\r\n" * 1000, most=32_000_000) < 16_000_000
+
+
+async def test_what_any_stranger_can_have_logged_is_logged_once_in_a_while(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = SteppedClock()
+    (seldom,) = connection._log.filters
+    monkeypatch.setattr(seldom, "_next", 0.0)
+    monkeypatch.setattr("garrison.serving.connection.monotonic", clock)
+    upgrade = GOOD[:-2] + b"connection: upgrade\r\nupgrade: websocket\r\n\r\n"
+    async with opened() as (reader, writer):
+        for _ in range(3):
+            writer.write(upgrade)
+            await reader.readuntil(b"hello")
+        assert len(caplog.records) == 1
+        clock.now += connection.WARNING_SECONDS
+        writer.write(b"what?\r\n\r\n")
+        assert b"400 " in await reader.read()
+    assert [record.message for record in caplog.records] == [
+        "Unsupported upgrade request.",
+        "Invalid HTTP request received.",
+    ]
+
+
+async def test_what_an_app_raises_is_logged_each_time(caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await app(scope, receive, send)
+            return
+        raise LookupError
+
+    for _ in range(2):
+        async with opened(broken) as (reader, writer):
+            writer.write(GOOD)
+            assert b"500 " in await reader.read()
+    assert [type(record.exc_info[1]) for record in caplog.records if record.exc_info] == [LookupError] * 2
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nhost: loc", GOOD + b"G"])

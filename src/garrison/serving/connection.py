@@ -5,7 +5,9 @@ needed for that. How long an answer takes is not bounded here: streams last.
 """
 
 import asyncio
+import logging
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -13,13 +15,32 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 HEAD_BYTES = 32_768
 """Request line and headers together; trailers too."""
 HEAD_SECONDS = 10.0
+WARNING_SECONDS = 60.0
 LINGER_SECONDS = 5.0
 """For the rest of a request that is answered already: whoever still sends gets to read the answer."""
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-
-
 _TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 5\r\nconnection: close\r\n\r\n"
+
+
+class _Seldom(logging.Filter):
+    """Lets one warning through in `WARNING_SECONDS`: any stranger can have them written. Errors are ours, and pass."""
+
+    _next = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.ERROR:
+            return True
+        now = monotonic()
+        if now < self._next:
+            return False
+        self._next = now + WARNING_SECONDS
+        return True
+
+
+_log = logging.getLogger("uvicorn.error.connection")
+_log.setLevel(logging.WARNING)
+_log.addFilter(_Seldom())
 
 
 @dataclass(frozen=True)
@@ -45,6 +66,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._in_body = False
         self._patience: asyncio.TimerHandle | None = None
         super().__init__(*args, **kwargs)
+        self.logger = _log
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own signature
         super().connection_made(transport)
