@@ -19,7 +19,7 @@ from garrison.base.events import Event, EventSink
 from garrison.base.fetch import Fetcher
 from garrison.base.peers import Peers
 from garrison.content.schema import ToolSchemas
-from garrison.guard import configuration, limit, lists, respond, results, validate
+from garrison.guard import configuration, limit, lists, respond, results
 from garrison.guard import message as messages
 from garrison.guard.audit import Audit
 from garrison.guard.authenticate import Authenticator
@@ -36,6 +36,7 @@ from garrison.guard.request_state import StateBinding
 from garrison.guard.rewriting import renaming
 from garrison.guard.session import SessionBinding
 from garrison.guard.types import Call, Caller, Request, Scope
+from garrison.guard.validate import Validator
 from garrison.guard.verify import LEEWAY, IssuerVerifier
 from garrison.limits.limiter import Limiter
 from garrison.oauth import scope as scope_rfc6749
@@ -110,7 +111,7 @@ class Guard:
         self._filter_lists = filter_lists
         self._peers = Peers(trusted_proxies)
         self._gate = limit.Gate(limiter, events, clock)
-        self._schemas = schemas
+        self._validate = Validator(schemas)
         self._clock = clock
         self._origin = Origin(resource, allowed_hosts, allowed_origins, max_body)
         asked = [common_scope_prefix(issuers) + scope for scope in policy.scopes()]
@@ -179,7 +180,7 @@ class Guard:
             self._authorizer.check(caller, message, in_session=call.session_id is not None)
         await self._gate.admit(call, caller)
         if call.message:
-            validate.check_arguments(self._schemas, call.message)
+            self._validate.check(request, call.message)
         return caller
 
     async def _refuse(self, call: Call, refusal: Refusal, send: Send) -> None:
