@@ -3,8 +3,11 @@
     uvicorn examples.guarded_fastmcp:app --port 8000
 
 `bare` is the server as FastMCP serves it; `app` is the same server behind the guard. Tokens come from the authorization
-server that GARRISON_ISSUER names (`garrison auth serve --http --issuer http://localhost:8080 --resource
-http://localhost:8000/mcp` runs one).
+server that GARRISON_ISSUER names. These make one of your own, and a client whose tokens open `add`:
+
+    garrison init
+    garrison auth client add adder --scope math:use
+    garrison auth serve --http --issuer http://localhost:8080 --resource http://localhost:8000/mcp --scope math:use
 """
 
 import os

@@ -11,6 +11,7 @@
 import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -122,7 +123,8 @@ def protect(
         issuer: the authorization servers whose tokens are believed, by their addresses or as `Issuer` describes them.
         schemas: the tools' argument schemas; needed for an ASGI application only, the others are asked.
         home: the state folder: the secret and the events are kept there, and `ca.pem` is trusted.
-        limits: budgets per caller; by default what garrison.toml in `home` and the environment say.
+        limits: budgets per caller; by default what garrison.toml in `home` and the environment say. These say where
+            counts are shared (REDIS_URL), unless it does.
         trusted_proxies: addresses or networks of the proxies whose X-Forwarded-For or Forwarded is believed; by default
             those of garrison.toml.
 
@@ -149,13 +151,20 @@ def protect(
                 issuer=issuer,
                 events=events,
                 home=place,
-                limits=limits or settings.limits,
+                limits=_shared(limits, settings.limits),
                 trusted_proxies=trusted_proxies or settings.trusted_proxies,
             ) as guard,
         ):
             yield guard
 
     return _Protected(life)
+
+
+def _shared(limits: LimitSettings | None, configured: LimitSettings) -> LimitSettings:
+    """`limits`, counted in the Redis that is configured if it names none: replicas that didn't would each have all."""
+    if limits is None:
+        return configured
+    return replace(limits, redis_url=limits.redis_url or configured.redis_url)
 
 
 def _policy_of(home: Path) -> Policy:

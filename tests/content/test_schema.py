@@ -116,6 +116,10 @@ def test_sentences_name_the_place_and_the_rule() -> None:
     ]
 
 
+def test_a_tool_that_takes_nothing_says_so() -> None:
+    assert check({"type": "object"}, {"extra": 1}) == ["The arguments object has a value where the tool declares none."]
+
+
 def test_sentences_never_repeat_a_value() -> None:
     secret = "hunter2"
     schema = properties(

@@ -7,8 +7,10 @@ from tests.guard.world import RESOURCE, World
 PLACES = ["/.well-known/oauth-protected-resource/mcp", "/.well-known/oauth-protected-resource"]
 
 
-@pytest.mark.parametrize("path", PLACES)
-async def test_metadata_is_served_without_a_token_at_both_places(world: World, path: str) -> None:
+@pytest.mark.parametrize("path", [*PLACES, *(f"{path}/" for path in PLACES)])
+async def test_metadata_is_served_without_a_token_at_both_places_with_a_slash_or_without(
+    world: World, path: str
+) -> None:
     response = await world.client(token=None).get(path)
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"

@@ -207,8 +207,15 @@ async def test_any_asgi_application_can_be_guarded_when_its_schemas_are_given(
         assert (await called(resource, token, {"a": 1, "b": 1}, "auto")).structured_content == {"result": 2}
 
 
-async def test_a_store_of_budgets_that_is_down_is_an_event(tmp_path: Path, issuer: Issuer, resource: str) -> None:
-    limits = LimitSettings(redis_url=f"redis://127.0.0.1:{free_port('localhost', 0)}/0")
+@pytest.mark.parametrize("said", ["argument", "environment"])
+async def test_a_store_of_budgets_that_is_down_is_an_event(
+    tmp_path: Path, issuer: Issuer, resource: str, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    """Wherever the store is named: limits of one's own don't make each replica count by itself."""
+    url = f"redis://127.0.0.1:{free_port('localhost', 0)}/0"
+    if said == "environment":
+        monkeypatch.setenv("REDIS_URL", url)
+    limits = LimitSettings(redis_url=url if said == "argument" else None)
     app = protect(fastmcp_server(), POLICY, resource=resource, issuer=issuer.url, home=tmp_path / "h", limits=limits)
     async with served(app, resource):
         token = issuer.mint("math:use", audience=resource)

@@ -54,6 +54,18 @@ def count(text: str) -> int:
     return number
 
 
+def scopes(text: str) -> frozenset[str]:
+    """What stands after `--scope`. Raises `UsageError`."""
+    from garrison.base.errors import UsageError
+    from garrison.oauth import scope
+    from garrison.oauth.errors import InvalidScope
+
+    try:
+        return scope.parse(text)
+    except InvalidScope as error:
+        raise UsageError(f"--scope: {error.description}") from error
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 

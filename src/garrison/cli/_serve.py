@@ -50,6 +50,7 @@ async def _serve(
         check_plain_http(args.host, behind_proxy=args.behind_proxy)
     settings = server_settings(home.folder, os.environ)
     log_to_stderr(settings.log_level)
+    home.read_secret()  # says what is missing, and how it is made
     context = None if plain else server_context(*certificate_files(home, settings))
     sockets = bind(name, args.host, args.port)
     async with (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from garrison.cli import _auth_clients, _auth_grants, _auth_keys, _auth_users
 from garrison.cli._auth_store import database_url
-from garrison.cli._common import add_home, add_json, print_json, run_async
+from garrison.cli._common import add_home, add_json, print_json, run_async, scopes
 from garrison.cli._serve import add_serve_arguments, serve_alone
 
 if TYPE_CHECKING:
@@ -44,6 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URI",
         help="an MCP server that tokens can be for; repeatable",
     )
+    serve.add_argument(
+        "--scope",
+        default="",
+        metavar='"A B"',
+        help="what tokens for these can allow (default: what the policy in garrison.toml asks for)",
+    )
     for name, (module, text) in PARTS.items():
         module.add_arguments(parts.add_parser(name, help=text, allow_abbrev=False))
     migrate = parts.add_parser(
@@ -70,10 +76,11 @@ def _serve(args: argparse.Namespace) -> int:
 
     home = Home(args.home)
     settings = server_settings(home.folder, os.environ)
+    granted = scopes(args.scope)
 
     @asynccontextmanager
     async def build(events: "EventStore") -> "AsyncIterator[ASGIApp]":
-        yield authorization_server(home, settings, args.issuer, args.resource, events, args.trusted_proxy)
+        yield authorization_server(home, settings, args.issuer, args.resource, events, args.trusted_proxy, granted)
 
     return serve_alone(args, "authorization server", build)
 

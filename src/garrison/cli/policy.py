@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from garrison.cli._common import add_home, add_json, note, print_json, print_table, shown
+from garrison.cli._common import add_home, add_json, note, print_json, print_table, scopes, shown
 from garrison.cli.call import split, value
 
 if TYPE_CHECKING:
@@ -157,13 +157,6 @@ def _arguments(given: list[str], conditions: "Mapping[str, Condition]") -> dict[
 
 def _token(args: argparse.Namespace) -> "AccessToken":
     """A token as it would be, were it issued. Raises `UsageError`."""
-    from garrison.base.errors import UsageError
-    from garrison.oauth import scope
     from garrison.oauth.access_token import AccessToken
-    from garrison.oauth.errors import InvalidScope
 
-    try:
-        scopes = scope.parse(args.scope)
-    except InvalidScope as error:
-        raise UsageError(f"--scope: {error.description}") from error
-    return AccessToken(args.issuer, args.subject, args.client, (), scopes, 0, 0, "", {})
+    return AccessToken(args.issuer, args.subject, args.client, (), scopes(args.scope), 0, 0, "", {})

@@ -94,6 +94,7 @@ def _compile(tool: str, schema: Mapping[str, Any]) -> jsonschema_rs.Validator:
 _RULES: Mapping[str, str] = {
     "additionalProperties": "has a property that the tool doesn't declare: {}",
     "unevaluatedProperties": "has a property that the tool doesn't declare: {}",
+    "falseSchema": "has a value where the tool declares none",
     "required": "lacks the property {}",
     "type": "must be of type {}",
     "enum": "must be one of {}",

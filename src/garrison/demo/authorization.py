@@ -24,8 +24,9 @@ def authorization_server(
     resources: Sequence[str],
     events: EventStore,
     trusted_proxies: Sequence[str] = (),
+    scopes: frozenset[str] = frozenset(),
 ) -> ASGIApp:
-    """The authorization server of `home`, issuing tokens for `resources` with the scopes of its policy.
+    """The authorization server of `home`, issuing tokens for `resources` with `scopes`, or with those of its policy.
 
     Raises:
         UsageError: a resource is no address, or a setting is unsafe.
@@ -41,7 +42,7 @@ def authorization_server(
             issuer=issuer,
             database_url=home.auth_database_url(settings.auth_database_url),
             secret=home.read_secret(),
-            resources=dict.fromkeys(resources, (settings.policy or POLICY).grantable()),
+            resources=dict.fromkeys(resources, scopes or (settings.policy or POLICY).grantable()),
             scope_descriptions=SCOPES,
             access_token_lifetime=settings.access_token_lifetime,
             trusted_proxies=[*settings.trusted_proxies, *trusted_proxies],

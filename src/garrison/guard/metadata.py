@@ -18,7 +18,9 @@ _CORS = {
 
 class Metadata:
     def __init__(self, resource: str, issuers: Iterable[str], scopes: Iterable[str]) -> None:
-        self._paths = frozenset(resource_metadata.well_known_paths(resource))
+        paths = resource_metadata.well_known_paths(resource)
+        # A client that was told the resource with a slash inserts its path with the slash.
+        self._paths = frozenset([*paths, *(f"{path}/" for path in paths)])
         self._body = json.dumps(resource_metadata.document(resource, issuers, scopes)).encode()
         self.url = resource_metadata.well_known_urls(resource)[0]
 
