@@ -1,6 +1,8 @@
 """`garrison policy check` and `garrison policy explain`."""
 
 import argparse
+import importlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     explain.add_argument("--client", default="", metavar="ID", help="by which client: the token's client_id")
     explain.add_argument("--issuer", default="", metavar="URL", help="whose token it is: its iss")
     explain.add_argument("--scope", default="", metavar='"A B"', help="the token's scopes (default: none)")
+    explain.add_argument(
+        "--claim",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="another claim of the token, for a policy whose functions look at it (NAME:=JSON is JSON); repeatable",
+    )
     explain.add_argument("--resource", metavar="URI", help="explain the reading of a resource")
     explain.add_argument("--prompt", metavar="NAME", help="explain the use of a prompt")
     explain.add_argument(
@@ -51,8 +60,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _shared_arguments(parser: argparse.ArgumentParser) -> None:
     add_home(parser)
-    parser.add_argument(
-        "--file", type=Path, metavar="FILE", help="the policy's file (default: garrison.toml of --home)"
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--file", type=Path, metavar="FILE", help="the policy's file (default: garrison.toml of --home)")
+    where.add_argument(
+        "--python", metavar="MODULE:NAME", help="a policy in Python, as server:policy; the module is imported"
     )
     add_json(parser)
 
@@ -64,6 +75,8 @@ def _policy(args: argparse.Namespace) -> "tuple[Policy, str]":
     from garrison.config.server import policy_of_file
     from garrison.demo.policy import POLICY
 
+    if args.python:
+        return _python_policy(args.python), args.python
     file = args.file or args.home / FILE
     if args.file and not file.is_file():
         raise UsageError(f"{file} is not there")
@@ -72,6 +85,24 @@ def _policy(args: argparse.Namespace) -> "tuple[Policy, str]":
         return policy, str(file)
     note(f"{file} has no [policy]: this is the demonstration's own")
     return POLICY, "the demonstration"
+
+
+def _python_policy(where: str) -> "Policy":
+    """The policy that `module:name` names, from the current folder on. Raises `UsageError`."""
+    from garrison.base.errors import UsageError
+    from garrison.guard.policy import Policy
+
+    module, _, name = where.partition(":")
+    sys.path.insert(0, "")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except Exception as error:
+        raise UsageError(
+            f"{where} can't be had ({type(error).__name__}: {error})", "Give --python server:policy."
+        ) from error
+    if not isinstance(found, Policy):
+        raise UsageError(f"{where} is no Policy", "Name the one that is given to protect().")
+    return found
 
 
 def _check(args: argparse.Namespace, policy: "Policy", source: str) -> int:
@@ -159,4 +190,5 @@ def _token(args: argparse.Namespace) -> "AccessToken":
     """A token as it would be, were it issued. Raises `UsageError`."""
     from garrison.oauth.access_token import AccessToken
 
-    return AccessToken(args.issuer, args.subject, args.client, (), scopes(args.scope), 0, 0, "", {})
+    claims = {name: value(text, is_json, {}) for name, text, is_json in map(split, args.claim)}
+    return AccessToken(args.issuer, args.subject, args.client, (), scopes(args.scope), 0, 0, "", claims)
