@@ -138,6 +138,19 @@ async def test_an_outage_of_the_store_that_cannot_be_recorded_refuses_the_call(w
     await limiter.aclose()
 
 
+async def test_a_call_refused_for_an_outage_of_the_store_is_not_told_that_a_budget_is_used_up(world: World) -> None:
+    limiter = Limiter(LimitSettings(redis_url="redis://127.0.0.1:1/0", on_store_failure="refuse"), clock=lambda: 0.0)
+    client = world.client(world.guard(limiter=limiter))
+    for _ in range(2):
+        response = await client.post("/mcp", **call())
+        assert response.status_code == 503
+        assert response.headers["retry-after"] == "2"
+        assert "ratelimit" not in response.headers
+    assert world.app.scopes == []
+    assert Kind.RATE_LIMITED not in world.events.kinds()
+    await limiter.aclose()
+
+
 async def test_an_outage_of_the_store_after_the_call_does_not_take_the_answer_back(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

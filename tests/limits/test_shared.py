@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 
 from garrison.base.errors import EventStoreError
-from garrison.limits.limiter import Limiter
+from garrison.limits.limiter import Limiter, StoreDownError
 from garrison.limits.settings import LimitSettings
 from garrison.limits.shared import STORE_TIMEOUT
 
@@ -142,9 +142,10 @@ async def test_probes_become_rarer_while_redis_stays_down(
     redis_server.stop()
     waits = []
     for _ in range(6):
-        refusal = await limiter.admit("alice", 1)
-        waits.append(refusal.reset_after)
-        outages.now += refusal.reset_after
+        with pytest.raises(StoreDownError) as down:
+            await limiter.admit("alice", 1)
+        waits.append(down.value.retry_in)
+        outages.now += down.value.retry_in
     assert waits == [1, 2, 4, 8, 15, 15]
     assert len(outages.reports) == 1
 
@@ -154,10 +155,10 @@ async def test_by_setting_an_outage_refuses_every_call_with_a_short_retry(
 ) -> None:
     limiter = make_limiter(on_store_failure="refuse")
     redis_server.stop()
-    refusal = await limiter.admit("alice", 1)
-    assert (refusal.allowed, refusal.never, refusal.remaining) == (False, False, 0)
-    assert 1 <= refusal.retry_after <= 2
-    assert await admitted(limiter) == 0
+    for _ in range(3):
+        with pytest.raises(StoreDownError) as down:
+            await limiter.admit("alice", 1)
+        assert down.value.retry_in == 1
 
 
 async def test_a_redis_that_hangs_holds_no_call_for_long(

@@ -18,8 +18,9 @@ from garrison.guard.quiet import Quiet
 from garrison.guard.refusal import RateLimited, Refusal, Unavailable
 from garrison.guard.strangers import Strangers
 from garrison.guard.types import Call, Caller, Message, Request, Shape
-from garrison.limits.limiter import HOUR, MINUTE, Admission, Limiter
+from garrison.limits.limiter import HOUR, MINUTE, Admission, Limiter, StoreDownError
 from garrison.limits.slots import Slots
+from garrison.limits.windows import whole_seconds
 
 _CONTENT = ("arguments", "inputResponses")
 """What of a message a model wrote: the rest is protocol."""
@@ -57,7 +58,7 @@ class Gate:
 
         Raises:
             RateLimited: one of the caller's budgets doesn't bear it.
-            Unavailable: the limiter can neither reach its store nor record that.
+            Unavailable: the limiter can't reach its store, and may not count by itself or can't record that.
         """
         limiter, message = self._limiter, call.message
         # A stream of notifications lasts as long as its connection, so it has a cap apart from the calls.
@@ -75,6 +76,9 @@ class Gate:
             )
         except EventStoreError as error:
             raise Unavailable("Budgets can't be looked up.", reason=str(error), retry_after=RETRY_AFTER) from error
+        except StoreDownError as down:  # no budget is used up, and none may be said to be
+            wait = whole_seconds(down.retry_in)
+            raise Unavailable("Budgets can't be looked up.", reason=str(down), retry_after=wait) from down
         if not admission.allowed:
             raise _refusal(admission)
         call.admission = admission

@@ -14,9 +14,8 @@ from garrison.limits.settings import LimitSettings
 from garrison.limits.shared import SharedBudgets, StoreDownError
 from garrison.limits.slots import Slots
 from garrison.limits.tokens import COUNTERS
-from garrison.limits.windows import whole_seconds
 
-__all__ = ["Admission", "Limiter"]
+__all__ = ["Admission", "Limiter", "StoreDownError"]
 
 MINUTE, HOUR = 60, 3600
 
@@ -86,6 +85,9 @@ class Limiter:
             tokens: AI tokens that the call is thought to cost.
             client: the client that the principal uses, if all of its users share a budget.
             tool: the tool that is called, if it is one.
+
+        Raises:
+            StoreDownError: Redis can't be asked, and calls are refused for that (`on_store_failure`).
         """
         charges: list[Charge] = [(self.requests, principal, 1), (self.tokens, principal, max(1, tokens))]
         if tool in self._tools:
@@ -126,8 +128,7 @@ class Limiter:
             return self._local.admit(charges)
         try:
             return await self._shared.run(lambda budgets: budgets.admit(charges))
-        except StoreDownError as down:
+        except StoreDownError:
             if is_call and self._settings.on_store_failure == "refuse":
-                budget = charges[0][0]
-                return Admission(False, budget.name, budget.limit, 0, down.retry_in, whole_seconds(down.retry_in))
+                raise
         return self._local.admit(charges)
