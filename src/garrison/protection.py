@@ -13,7 +13,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -39,6 +39,17 @@ from garrison.tls.context import client_context
 STOPPED = b"the guard is not running"
 
 
+class GuardOptions(TypedDict, total=False):
+    """What `Guard` takes besides, by the same names."""
+
+    allowed_hosts: Sequence[str]
+    allowed_origins: Sequence[str]
+    max_body: int
+    body_timeout: float
+    insecure_http_off_loopback: bool
+    filter_lists: bool
+
+
 @contextlib.asynccontextmanager
 async def guarded(
     app: ASGIApp,
@@ -52,6 +63,7 @@ async def guarded(
     limits: LimitSettings | None = None,
     connect_to: Mapping[str, str] | None = None,
     trusted_proxies: Sequence[str] = (),
+    **options: Unpack[GuardOptions],
 ) -> AsyncIterator[Guard]:
     """A guard around `app`, with a limiter and a fetcher that end with the block.
 
@@ -66,6 +78,7 @@ async def guarded(
         limits: budgets per caller; by default 60 requests a minute and 100,000 AI tokens an hour, in memory.
         connect_to: where the issuer's `host:port` is really reached.
         trusted_proxies: addresses or networks of the proxies whose X-Forwarded-For or Forwarded is believed.
+        options: of `Guard`.
 
     Raises:
         GarrisonError: one of these is missing or unsafe.
@@ -86,6 +99,7 @@ async def guarded(
             secret=home.read_secret(),
             fetcher=fetcher,
             trusted_proxies=trusted_proxies,
+            **options,
         )
         async with spared_lists(app):
             yield guard
@@ -113,6 +127,7 @@ def protect(
     home: Path | str = ".garrison",
     limits: LimitSettings | None = None,
     trusted_proxies: Sequence[str] = (),
+    **options: Unpack[GuardOptions],
 ) -> ASGIApp:
     """`server` behind a guard, as an ASGI application.
 
@@ -127,6 +142,7 @@ def protect(
             counts are shared (REDIS_URL), unless it does.
         trusted_proxies: addresses or networks of the proxies whose X-Forwarded-For or Forwarded is believed; by default
             those of garrison.toml.
+        options: of `Guard`: `filter_lists`, `allowed_hosts`, `allowed_origins` and the like.
 
     Raises:
         UsageError: `server` is none of these, or its schemas are missing, or there is no policy.
@@ -153,6 +169,7 @@ def protect(
                 home=place,
                 limits=_shared(limits, settings.limits),
                 trusted_proxies=trusted_proxies or settings.trusted_proxies,
+                **options,
             ) as guard,
         ):
             yield guard

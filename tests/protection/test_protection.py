@@ -23,7 +23,7 @@ from garrison.home import Home
 from garrison.monitor.store import EventStore
 from garrison.servers import fastmcp_schemas
 from garrison.serving import Endpoint, bind, free_port, running
-from tests.guard.world import Issuer, IssuerHost
+from tests.guard.world import Issuer, IssuerHost, modern
 
 POLICY = Policy(tools={"add": needs("math:use")})
 
@@ -177,6 +177,26 @@ async def test_limits_and_a_missing_scope_are_the_guards(tmp_path: Path, issuer:
         ping = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"})
         statuses = [(await http.post(resource, content=ping, headers=rich)).status_code for _ in range(2)]
         assert statuses[1] == 429
+
+
+async def test_the_guards_own_settings_reach_it(tmp_path: Path, issuer: Issuer, resource: str) -> None:
+    app = protect(
+        fastmcp_server(),
+        POLICY,
+        resource=resource,
+        issuer=issuer.url,
+        home=tmp_path / "h",
+        filter_lists=False,
+        allowed_origins=["https://app.example"],
+    )
+    headers = {
+        "accept": "application/json, text/event-stream",
+        "origin": "https://app.example",
+        "authorization": f"Bearer {issuer.mint('other', audience=resource)}",
+    }
+    async with served(app, resource), httpx2.AsyncClient(trust_env=False, headers=headers) as http:
+        listed = await http.post(resource, **modern("tools/list"))
+    assert '"add"' in listed.text
 
 
 async def test_a_proxy_that_is_trusted_says_who_the_stranger_was(tmp_path: Path, issuer: Issuer, resource: str) -> None:
