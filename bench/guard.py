@@ -5,9 +5,8 @@ server is held against both: FastMCP as it is, and FastMCP that knows its schema
 cheaper than: the latter told who calls (bench/told.py), and with the least guard there can be (bench/floor.py).
 
 The calls go straight into each ASGI application, so the numbers hold the server's work and no client's; the process's
-CPU time is counted, all threads of it. Rounds are short and take turns, so that a machine that changes its speed changes
-all of them.
-Only the ratios and differences mean anything beyond this machine.
+CPU time is counted, all threads of it. Rounds are short and take turns, so that a machine that changes its speed
+changes all of them. Only the ratios and differences mean anything beyond this machine.
 
 `bench/stages.py` says where the guard's microseconds go.
 """
@@ -60,8 +59,8 @@ def adder(**options: Any) -> FastMCP:
 
 
 def knowing(server: FastMCP) -> FastMCP:
-    """`server`, which doesn't list its tools before each call."""
-    server._mcp_server.get_tool_input_schema = SCHEMAS.get  # noqa: SLF001 - as `protect` does it
+    """`server`, which doesn't list its tools before each call, as `protect` does it: no header repeats an argument."""
+    server._mcp_server.get_tool_input_schema = lambda _tool: None  # noqa: SLF001
     return server
 
 
