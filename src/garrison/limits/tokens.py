@@ -26,8 +26,8 @@ def estimate_tokens(data: bytes | str) -> int:
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     not_words = raw.translate(None, _WORDS)
     high = 0 if not_words.isascii() else len(not_words) - len(not_words.translate(None, _NOT_ASCII))
-    words, other = len(raw) - len(not_words), len(not_words) - high
-    return -(-(words * _WORD + other * _OTHER + high * _HIGH) // _UNIT)
+    twelfths = len(raw) * _WORD + len(not_words) * (_OTHER - _WORD) - high * (_OTHER - _HIGH)
+    return -(-twelfths // _UNIT)
 
 
 COUNTERS: Mapping[str, TokenCounter] = {"estimate": estimate_tokens, "words": count_by_words}
