@@ -432,6 +432,7 @@ async def test_a_failing_condition_is_a_403_without_challenge_and_an_event_that_
 
     refused = await asked("s3cret-value")
     assert (refused.status_code, "www-authenticate" in refused.headers) == (403, False)
+    assert refused.json()["error"]["message"] != GONE  # who could use it may know that it is there
     (event,) = world.events.events
     assert (event.kind, event.reason) == (Kind.CALL_DENIED, "the policy's condition failed: argument region")
     assert "s3cret-value" not in str(event) + refused.text
