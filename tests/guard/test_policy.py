@@ -138,6 +138,7 @@ def test_who_is_not_among_a_rules_callers_learns_nothing_of_it(rule: Rule, condi
     assert refused.reason == f"the policy's condition failed: {condition}"
     unknown = check(Policy(tools={"t": rule}), token(scopes), "tools/call", {"name": "other"})
     assert unknown
+    assert unknown.reason == "the policy names no such thing"
     assert unknown.message == refused.message
 
 
