@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from garrison.base.events import Kind
 from garrison.guard import introspect, verify
 from garrison.guard.issuers import Introspection, Issuer
+from garrison.guard.turns import Turns
 from garrison.oauth import jwks
 from garrison.oauth.basic import parse_basic
 from tests.guard.world import INTROSPECT, World, call, others_have_run
@@ -327,7 +328,7 @@ async def test_a_strangers_token_that_gets_no_answer_keeps_nobody_out_but_its_ne
 
 
 async def test_what_is_kept_of_tokens_that_got_no_answer_lasts_a_moment(world: World) -> None:
-    lane = introspect._Lane(introspect.Turns(1, 1))
+    lane = introspect._Lane(Turns(1, 1))
     for moment in range(100):
         lane.fail(neighbourhood(moment), float(moment), "no answer")
     assert list(lane._failed) == [neighbourhood(99)]

@@ -169,6 +169,5 @@ class BoundedConnection(HttpToolsProtocol):
 
     def _is_answered(self) -> bool:
         """Whether what came last has its answer, or an answer is under way that another would run into."""
-        if self.cycle is None:
-            return False
-        return self.cycle.response_started and (self._in_body or not self.cycle.response_complete)
+        cycle = self.cycle  # None before the first request
+        return bool(cycle and cycle.response_started and (self._in_body or not cycle.response_complete))
