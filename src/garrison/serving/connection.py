@@ -169,5 +169,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def _is_answered(self) -> bool:
         """Whether what came last has its answer, or an answer is under way that another would run into."""
-        cycle = self.cycle  # None before the first request
-        return bool(cycle and cycle.response_started and (self._in_body or not cycle.response_complete))
+        cycle = self.cycle
+        if not cycle:  # type: ignore[truthy-bool]  # there is none before the first request
+            return False
+        return cycle.response_started and (self._in_body or not cycle.response_complete)
