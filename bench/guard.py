@@ -5,8 +5,8 @@ server is held against both: FastMCP as it is, and FastMCP that knows its schema
 cheaper than: the latter told who calls (bench/told.py), and with the least guard there can be (bench/floor.py).
 
 The calls go straight into each ASGI application, so the numbers hold the server's work and no client's; the process's
-CPU time is counted, all threads of it. Rounds take turns, so that a machine that changes its speed changes all of them.
-Only the ratios and differences mean anything beyond this machine.
+CPU time is counted, all threads of it. Rounds are short and take turns, so that a machine that changes its speed
+changes all of them. Only the ratios and differences mean anything beyond this machine.
 
 `bench/stages.py` says where the guard's microseconds go.
 """
@@ -40,8 +40,8 @@ from garrison.oauth import access_token, jwks
 from garrison.serving import Endpoint, bind, running
 
 RESOURCE = "http://localhost:8000/mcp"
-CALLS = int(sys.argv[1]) if len(sys.argv) > 1 else 1500
-ROUNDS = 7
+CALLS = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+ROUNDS = 50
 PLENTY = 1_000_000_000
 MODERN = "2026-07-28"
 BARE, KNOWING = "bare", "bare, knows its schemas"
@@ -59,8 +59,8 @@ def adder(**options: Any) -> FastMCP:
 
 
 def knowing(server: FastMCP) -> FastMCP:
-    """`server`, which doesn't list its tools before each call."""
-    server._mcp_server.get_tool_input_schema = SCHEMAS.get  # noqa: SLF001 - as `protect` does it
+    """`server`, which doesn't list its tools before each call, as `protect` does it: no header repeats an argument."""
+    server._mcp_server.get_tool_input_schema = lambda _tool: None  # noqa: SLF001
     return server
 
 

@@ -7,6 +7,7 @@ stage itself.
 
 import asyncio
 import statistics
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -14,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from bench.guard import CALLS, PLENTY, RESOURCE, SCHEMAS, adder, alive, call, issuer, request, served, token_for
+from bench.guard import PLENTY, RESOURCE, SCHEMAS, adder, alive, call, issuer, request, served, token_for
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from garrison import LimitSettings, Policy, needs
@@ -27,6 +28,7 @@ from garrison.protection import guarded
 
 Costs = dict[str, float]
 WARM_UP = 200
+CALLS = int(sys.argv[1]) if len(sys.argv) > 1 else 1500
 
 
 async def nothing(scope: Scope, receive: Receive, send: Send) -> None:

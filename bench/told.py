@@ -24,7 +24,7 @@ def told_who_calls(app: ASGIApp) -> ASGIApp:
     return telling
 
 
-mcp._mcp_server.get_tool_input_schema = {"add": {"type": "object"}}.get  # noqa: SLF001 - as `protect` does it
+mcp._mcp_server.get_tool_input_schema = lambda _tool: None  # noqa: SLF001 - as `protect` does it
 knowing = mcp.http_app(path="/mcp")
 """The example's server, which knows its schemas, for bench/throughput.py."""
 app = told_who_calls(knowing)

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
+from mcp.shared.inbound import x_mcp_header_map
 from starlette.types import ASGIApp
 
 from garrison.base.errors import UsageError
@@ -72,7 +73,7 @@ async def spared_lists(app: ASGIApp) -> AsyncIterator[None]:
 
     The SDK below it looks for the tool's schema in that list, to hold Mcp-Param headers against it, unless it was given
     a function that knows the schemas. FastMCP gives none, and a third of a call goes there. Here it is given the ones
-    that the server declares now: a guard lets no call of another tool pass, and judges those headers itself.
+    that have such headers, as the server declares them now: a guard lets no call of a tool pass that came later.
     """
     server = getattr(getattr(app, "state", None), "fastmcp_server", None)
     below = getattr(server, "_mcp_server", None)
@@ -80,7 +81,7 @@ async def spared_lists(app: ASGIApp) -> AsyncIterator[None]:
     if below is None or declared is None:
         yield
         return
-    below.get_tool_input_schema = declared.get
+    below.get_tool_input_schema = {tool: schema for tool, schema in declared.items() if x_mcp_header_map(schema)}.get
     try:
         yield
     finally:

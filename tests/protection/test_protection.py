@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import httpx2
 import pytest
@@ -13,6 +13,7 @@ from fastmcp.server.middleware import Middleware
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server import MCPServer
+from pydantic import Field
 from starlette.types import ASGIApp
 
 import garrison
@@ -60,6 +61,11 @@ def sdk_server() -> Any:
 def add(a: int, b: int) -> int:
     """Add two numbers."""
     return a + b
+
+
+def near(region: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})]) -> str:
+    """What is near."""
+    return region
 
 
 @asynccontextmanager
@@ -113,6 +119,7 @@ async def test_fastmcp_lists_no_tools_for_a_call_of_one(
 ) -> None:
     lists, server = Lists(), fastmcp_server()
     server.add_middleware(lists)
+    server.tool(near)
     known: dict[str, Any] = (
         {"server": server}
         if given == "the server"
@@ -124,6 +131,9 @@ async def test_fastmcp_lists_no_tools_for_a_call_of_one(
         lists.made = 0
         assert (await called(resource, token, {"a": 2, "b": 3}, "2026-07-28")).structured_content == {"result": 5}
         assert lists.made == 1  # the client's own, to check the answer
+        told = server._mcp_server.get_tool_input_schema
+        assert told("near")["properties"]["region"]["x-mcp-header"] == "Region"
+        assert told("add") is None  # there is nothing to hold against it
     assert server._mcp_server.get_tool_input_schema is None  # as it was
 
 
