@@ -60,7 +60,7 @@ class Journal:
         return written
 
     def was_replaced(self) -> bool:
-        """Whether its name is another file's; too slow to ask before each `append`, which notices that it is nobody's."""
+        """Whether its name is another file's; too slow to ask before each `append`, which sees that it is nobody's."""
         return identify(self.path) not in (None, self._identity)
 
     def _cut(self, size: int) -> None:
