@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from garrison.base.events import Kind
 from garrison.guard import introspect, verify
 from garrison.guard.issuers import Introspection, Issuer
+from garrison.guard.turns import Turns
 from garrison.oauth import jwks
 from garrison.oauth.basic import parse_basic
 from tests.guard.world import INTROSPECT, World, call, others_have_run
@@ -32,8 +33,13 @@ def asking(world: World, app: ASGIApp | None = None, **changes: Any) -> ASGIApp:
     )
 
 
-async def post(world: World, guard: ASGIApp, token: str) -> httpx2.Response:
-    return await world.client(guard, token).post("/mcp", **call())
+async def post(world: World, guard: ASGIApp, token: str, address: str = "127.0.0.1") -> httpx2.Response:
+    return await world.client(guard, token, address).post("/mcp", **call())
+
+
+def neighbourhood(number: int) -> str:
+    """An address in a neighbourhood of its own."""
+    return f"198.51.{number}.7"
 
 
 def asked(world: World) -> int:
@@ -307,6 +313,78 @@ async def test_a_strangers_token_that_gets_no_answer_takes_known_callers_none(wo
     assert (await post(world, guard, signed)).status_code == 200
 
 
+async def test_a_strangers_token_that_gets_no_answer_keeps_nobody_out_but_its_neighbours(world: World) -> None:
+    guard = asking(world)
+    world.issuer.alive["made-up"] = ["no object"]
+    for newcomer in ("elsewhere", "next-door"):
+        world.issuer.describe(newcomer)
+    assert (await post(world, guard, "made-up", "203.0.113.7")).status_code == 503
+    assert (await post(world, guard, "elsewhere", "198.51.100.7")).status_code == 200
+    known = asked(world)
+    assert (await post(world, guard, "next-door", "203.0.113.8")).status_code == 503
+    assert asked(world) == known
+    world.clock.now += introspect.BACK_OFF
+    assert (await post(world, guard, "next-door", "203.0.113.8")).status_code == 200
+
+
+async def test_what_is_kept_of_tokens_that_got_no_answer_lasts_a_moment(world: World) -> None:
+    lane = introspect._Lane(Turns(1, 1))
+    for moment in range(100):
+        lane.fail(neighbourhood(moment), float(moment), "no answer")
+    assert list(lane._failed) == [neighbourhood(99)]
+
+
+async def test_when_a_known_caller_gets_no_answer_nothing_is_asked_for_strangers(world: World) -> None:
+    guard = asking(world)
+    for token in (OPAQUE, "newcomer"):
+        world.issuer.describe(token)
+    assert (await post(world, guard, OPAQUE)).status_code == 200
+    world.clock.now += verify.REVOKED_WITHIN
+    world.issuer.down = True
+    assert (await post(world, guard, OPAQUE)).status_code == 503
+    world.issuer.down, known = False, asked(world)
+    assert (await post(world, guard, "newcomer", "198.51.100.7")).status_code == 503
+    assert asked(world) == known
+
+
+async def test_who_waited_behind_neighbours_that_got_no_answer_is_put_off_like_them(world: World) -> None:
+    guard, statuses = asking(world, endpoint=world.issuer.url + INTROSPECT), list[int]()
+    world.issuer.held = threading.Event()
+
+    async def neighbour(number: int) -> None:
+        statuses.append((await post(world, guard, f"made-up-{number}")).status_code)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(5):
+            tasks.start_soon(neighbour, number)
+        await world.issuer.asked(introspect.NEIGHBOURS_AT_ONCE)
+        await others_have_run()
+        world.issuer.down = True
+        world.issuer.held.set()
+    assert statuses == [503] * 5
+    assert asked(world) == introspect.NEIGHBOURS_AT_ONCE
+
+
+async def test_neighbours_leave_a_place_to_newcomers_from_elsewhere_however_slow_the_issuer(world: World) -> None:
+    guard, statuses = asking(world, endpoint=world.issuer.url + INTROSPECT), list[int]()
+    world.issuer.describe("newcomer")
+    world.issuer.held = threading.Event()
+    async with anyio.create_task_group() as tasks:
+        for number in range(10):
+            tasks.start_soon(post, world, guard, f"made-up-{number}", f"203.0.113.{number}")
+        await world.issuer.asked(introspect.NEIGHBOURS_AT_ONCE)
+        await others_have_run()
+
+        async def newcomer() -> None:
+            statuses.append((await post(world, guard, "newcomer", "198.51.100.7")).status_code)
+
+        tasks.start_soon(newcomer)
+        await world.issuer.asked(introspect.NEIGHBOURS_AT_ONCE + 1)
+        assert world.issuer.introspected[-1][1]["token"] == "newcomer"
+        world.issuer.held.set()
+    assert statuses == [200]
+
+
 @pytest.mark.parametrize("status", [413, 414])
 async def test_a_token_that_is_too_long_for_its_issuer_is_none_of_its(world: World, status: int) -> None:
     guard = asking(world)
@@ -361,7 +439,7 @@ async def flooded(world: World, guard: ASGIApp, tasks: Any, statuses: list[int])
     """Strangers fill their lane, and more wait before it."""
 
     async def stranger(number: int) -> None:
-        statuses.append((await post(world, guard, f"made-up-{number}")).status_code)
+        statuses.append((await post(world, guard, f"made-up-{number}", neighbourhood(number))).status_code)
 
     known = len(world.issuer.fetched)
     for number in range(10):
@@ -429,12 +507,29 @@ async def test_a_refused_token_keeps_its_place_for_a_moment_and_an_active_one_do
     known = asked(world)
     async with anyio.create_task_group() as tasks:
         for number in range(introspect.STRANGERS_AT_ONCE):
-            tasks.start_soon(post, world, guard, f"made-up-{number}")
+            tasks.start_soon(post, world, guard, f"made-up-{number}", neighbourhood(number))
         await world.issuer.asked(len(world.issuer.fetched) + introspect.STRANGERS_AT_ONCE)
         monkeypatch.setattr(introspect, "PLACE_WITHIN", 0.2)
         assert (await post(world, guard, "one-more")).status_code == 503
         tasks.cancel_scope.cancel()
     assert asked(world) == known + introspect.STRANGERS_AT_ONCE
+
+
+async def test_a_token_that_got_no_answer_keeps_its_place_for_a_moment_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else an issuer that is down would be asked by every neighbourhood at once."""
+    monkeypatch.setattr(introspect, "REFUSAL_TAKES", 3600)
+    world.issuer.introspection_status = 500
+    guard = asking(world, endpoint=world.issuer.url + INTROSPECT)
+    async with anyio.create_task_group() as tasks:
+        for number in range(introspect.STRANGERS_AT_ONCE):
+            tasks.start_soon(post, world, guard, f"made-up-{number}", neighbourhood(number))
+        await world.issuer.asked(introspect.STRANGERS_AT_ONCE)
+        monkeypatch.setattr(introspect, "PLACE_WITHIN", 0.1)
+        assert (await post(world, guard, "one-more")).status_code == 503
+        tasks.cancel_scope.cancel()
+    assert asked(world) == introspect.STRANGERS_AT_ONCE
 
 
 async def test_a_token_that_was_known_long_ago_is_a_strangers(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

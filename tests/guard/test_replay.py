@@ -65,6 +65,29 @@ async def test_only_the_caller_whose_stream_it_was_takes_it_up_again(world: Worl
     assert b"the secret of ABC123" in told
 
 
+@pytest.mark.anyio
+async def test_a_stream_is_taken_up_by_no_lesser_token_of_its_caller_and_by_a_greater_one(world: World) -> None:
+    """Whoever was given a lesser token was not given what the greater one opened."""
+    listener = free_listener()
+    base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+    async with serving(world.guard(resumable()), listener), httpx2.AsyncClient(base_url=base, timeout=60) as client:
+
+        def bear(scope: str) -> None:
+            client.headers.update({"authorization": f"Bearer {world.mint(scope)}", "host": "localhost:8000"})
+
+        bear("customer:read security:read")
+        await opened(client)
+        first, *_ = ids((await client.post("/mcp", json=call()["json"])).text)
+        for lesser in ("", "customer:read", "security:read other", "customer:read ticket:create"):
+            bear(lesser)
+            async with client.stream("GET", "/mcp", headers={"last-event-id": first}) as answer:
+                assert answer.status_code == 404, lesser
+        bear("ticket:create security:read customer:read")
+        async with client.stream("GET", "/mcp", headers={"last-event-id": first}) as again:
+            assert again.status_code == 200
+
+
 async def test_two_event_ids_are_none(world: World) -> None:
     headers = [("last-event-id", "1"), ("last-event-id", "2"), ("accept", "text/event-stream")]
     assert (await world.client().get("/mcp", headers=headers)).status_code == 400

@@ -214,6 +214,46 @@ async def test_addresses_over_their_budgets_leave_no_more_events_than_all_strang
     assert [event.detail for event in world.events.events[10:]] == [{"unrecorded": 30}, {"status": 401}]
 
 
+async def test_only_so_many_addresses_over_their_budgets_are_remembered_and_none_of_their_requests_is_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quiet, "REMEMBERED_AT_MOST", 3)
+    monkeypatch.setattr(quiet, "RECORDED_AT_MOST", 50)
+    guard = limited(world, limit=1)
+    for number in range(20):
+        stranger = client(world, guard, f"198.51.100.{number}")
+        assert [(await stranger.post("/mcp", **call())).status_code for _ in range(6)] == [401] + [429] * 5
+    assert len(guard._gate._quiet) == 4  # three addresses, and everybody
+    world.clock.now += 61
+    await client(world, guard, "203.0.113.99").post("/mcp", **call())
+    recorded = [event for event in world.events.events if "unrecorded" not in event.detail]
+    counted = [event for event in world.events.events if "unrecorded" in event.detail]
+    assert len(recorded) == 50 + 1
+    assert [event.address for event in counted] == [*(f"198.51.100.{number}" for number in range(3)), ""]
+    assert len(recorded) + sum(int(event.detail["unrecorded"] or 0) for event in counted) == 20 * 6 + 1
+    assert len(guard._gate._quiet) == 0
+    stranger = client(world, guard, "198.51.100.9")
+    assert (await stranger.post("/mcp", **call())).status_code == 429
+    assert len(guard._gate._quiet) == 1, "there is room again"
+
+
+async def test_callers_beyond_those_remembered_leave_a_bounded_number_of_events_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quiet, "REMEMBERED_AT_MOST", 1)
+    monkeypatch.setattr(quiet, "RECORDED_AT_MOST", 2)
+    guard = world.guard(limiter=Limiter(LimitSettings(requests_per_minute=1)))
+    for subject in ("alice", "bob"):
+        caller = client(world, guard, token=world.mint(subject=subject))
+        assert [(await caller.post("/mcp", **call())).status_code for _ in range(6)] == [200] + [429] * 5
+    limited_events = [event.subject for event in world.events.events if event.kind is Kind.RATE_LIMITED]
+    assert limited_events == ["alice", "bob", "bob"]
+    world.clock.now += 61
+    await client(world, guard).post("/mcp", **call())
+    counted = [event for event in world.events.events if "unrecorded" in event.detail]
+    assert [(event.subject, event.detail["unrecorded"]) for event in counted] == [("alice", 4), ("", 3)]
+
+
 async def test_many_addresses_leave_nothing_behind_when_their_time_is_over(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -356,11 +356,15 @@ class World:
     def mint(self, scope: str = SCOPE, **changes: Any) -> str:
         return self.issuer.mint(scope, **{"now": self.clock(), **changes})
 
-    def client(self, guard: ASGIApp | None = None, token: str | None = "") -> httpx2.AsyncClient:
-        """An HTTP client of `guard`; bears a good token unless told otherwise (None: no token)."""
+    def client(
+        self, guard: ASGIApp | None = None, token: str | None = "", address: str = "127.0.0.1"
+    ) -> httpx2.AsyncClient:
+        """An HTTP client of `guard` at `address`; bears a good token unless told otherwise (None: no token)."""
         headers = {} if token is None else {"authorization": f"Bearer {token or self.mint()}"}
         return httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(guard or self.guard()), base_url="http://localhost:8000", headers=headers
+            transport=httpx2.ASGITransport(guard or self.guard(), client=(address, 50000)),
+            base_url="http://localhost:8000",
+            headers=headers,
         )
 
 

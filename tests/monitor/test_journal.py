@@ -412,6 +412,28 @@ def test_a_journal_that_was_deleted_takes_nothing_more_and_lost_nothing(
     assert sorted(stored(path)) == ["after", "before"]
 
 
+def test_a_journal_whose_place_another_file_took_loses_nothing_and_is_given_up_at_the_next_turn(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = JournaledWriter(path, busy_timeout=60)
+    writer.flush()
+    with writer._turning:  # nobody looks for as long
+        writer.submit(event("before"))
+        (replaced,) = journals(path)
+        other = path.with_name("other")
+        other.write_bytes(replaced.read_bytes() * 2)
+        other.rename(replaced)
+        writer.submit(event("meanwhile"))
+    for number in range(3):
+        writer.flush()
+        writer.submit(event(f"after-{number}"))
+    assert writer._journal.path != replaced
+    writer.close()
+    assert stored(path) == ["before", "meanwhile", "after-0", "after-1", "after-2"]
+    assert journals(path) == []
+    assert caplog.text.count("has taken the place of the journal") == 1
+
+
 def test_an_event_has_a_greatest_length(path: Path) -> None:
     with pytest.raises(EventStoreError, match="too long"):
         to_line(event("x" * MAX_LINE))

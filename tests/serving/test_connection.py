@@ -114,10 +114,101 @@ async def test_a_head_that_does_not_end_is_refused_early(first: bytes, chunk: by
             assert b"431 " in await reader.read() or not await reader.read()
 
 
-async def test_endless_trailers_are_refused() -> None:
-    head = b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n0\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "chunk"),
+    [(b"0\r\n", b"t: x\r\n" * 1000), (b"0\r\nt: ", b"x" * 8192), (b"1;", b"x" * 8192), (b"1\r\nx\r\n2;", b"x" * 8192)],
+    ids=["many trailers", "one long trailer", "an extension", "an extension after a part of the body"],
+)
+async def test_what_is_neither_head_nor_body_does_not_go_on_for_ever(first: bytes, chunk: bytes) -> None:
     async with opened() as (_, writer):
-        assert await flood(writer, head, b"t: x\r\n" * 1000, most=32_000_000) < 16_000_000
+        assert await flood(writer, CHUNKED + first, chunk, most=32_000_000) < 16_000_000
+
+
+def head(size: int) -> bytes:
+    """A good one of so many bytes."""
+    begun = b"GET / HTTP/1.1\r\nhost: localhost\r\na: "
+    return begun + b"x" * (size - len(begun) - 4) + b"\r\n\r\n"
+
+
+async def all_of(reader: asyncio.StreamReader) -> bytes:
+    """Empty where the answer was lost, as it may be where the server closed before it had read everything."""
+    try:
+        return await reader.read()
+    except ConnectionError:
+        return b""
+
+
+@pytest.mark.parametrize("size", [connection.HEAD_BYTES + 1, 100_000, 200_000])
+@pytest.mark.parametrize("first", [True, False], ids=["first", "second"])
+async def test_a_head_that_is_too_long_is_refused_though_it_comes_at_once(size: int, *, first: bool) -> None:
+    async with opened() as (reader, writer):
+        if not first:
+            writer.write(GOOD)
+            await reader.readuntil(b"hello")
+        seen.clear()
+        writer.write(head(size))
+        answer = await all_of(reader)
+    assert answer.startswith(b"HTTP/1.1 431 ") or not answer
+    assert seen == []
+
+
+async def test_the_longest_head_passes_as_often_as_it_comes() -> None:
+    longest = head(connection.HEAD_BYTES)
+    async with opened() as (reader, writer):
+        for _ in range(2):
+            writer.write(longest)
+            assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
+        writer.write(longest * 2)
+        for _ in range(2):
+            assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_body_that_comes_after_the_longest_head_is_no_more_of_it() -> None:
+    begun = b"POST / HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 1\r\na: "
+    async with opened() as (reader, writer):
+        writer.write(begun.ljust(connection.HEAD_BYTES - 4, b"x") + b"\r\n\r\n")
+        await reader.readuntil(b"100 Continue\r\n\r\n")
+        writer.write(b"x")
+        assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_request_right_behind_a_long_body_is_none_of_its_head() -> None:
+    body = b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n" + b"x" * 100_000
+    async with opened() as (reader, writer):
+        for part in (body + GOOD[:20], GOOD[20:]):
+            writer.write(part)
+            assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_trailer_is_no_header() -> None:
+    """RFC 9110, section 6.5.1: a proxy that lets it through has not looked at it, as it has at headers."""
+    async with opened() as (reader, writer):
+        writer.write(CHUNKED + b"1\r\nx\r\n0\r\nx-forwarded-for: 192.0.2.1\r\n\r\n")
+        await reader.readuntil(b"hello")
+        assert seen.pop() == {b"host": b"localhost", b"transfer-encoding": b"chunked"}
+        writer.write(GOOD)
+        assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
+
+
+async def test_no_refusal_runs_into_an_answer_that_is_under_way() -> None:
+    async def talking(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await app(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]})
+        await send({"type": "http.response.body", "body": b"hello", "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async with opened(talking) as (reader, writer):
+        writer.write(CHUNKED)
+        await reader.readuntil(b"hello")
+        trailers = b"0\r\nt: ".ljust(connection.HEAD_BYTES, b"x")
+        writer.write(trailers)  # all of which the server has read when it closes, so that nothing it wrote is lost
+        assert await all_of(reader) == b""
 
 
 async def test_what_any_stranger_can_have_logged_is_logged_once_in_a_while(

@@ -72,7 +72,7 @@ class Authenticator:
         if header and header.startswith(_USUAL) and (caller := self._recall(_digest(header[len(_USUAL) :]))):
             return caller
         token = self._bearer(header)
-        return self._recall(_digest(token)) or await self._admit(token)
+        return self._recall(_digest(token)) or await self._admit(token, request.address)
 
     async def lease(self, request: Request, caller: Caller) -> float:
         """Seconds for which what is open for the caller of `request` may stay open; 0 if it must end.
@@ -84,15 +84,15 @@ class Authenticator:
         try:
             with anyio.fail_after(RENEWED_BEFORE):
                 found = caller.token if is_jwt else None
-                verified = await issuer.ask(token, _digest(token), found, early=RENEWED_BEFORE)
+                verified = await issuer.ask(token, _digest(token), found, request.address, early=RENEWED_BEFORE)
         except (InvalidToken, Refusal, TimeoutError):
             return 0.0
         return max(0.0, verified.until - self._clock() - RENEWED_BEFORE)
 
-    async def _admit(self, token: str) -> Caller:
+    async def _admit(self, token: str, address: str) -> Caller:
         digest = _digest(token)
         try:
-            verified = await self._verify(token, digest)
+            verified = await self._verify(token, digest, address)
         except InvalidToken as error:
             reason = f"{error.description} ({error.detail})" if error.detail else error.description
             raise TokenRefused(
@@ -116,13 +116,13 @@ class Authenticator:
             raise Refusal(f"Not understood: {description}.", headers=self._challenge("invalid_request", description))
         return match.group(1)
 
-    async def _verify(self, token: str, digest: bytes) -> Verified:
+    async def _verify(self, token: str, digest: bytes, address: str) -> Verified:
         issuer = access_token.peek_issuer(token)
         if issuer is None and self._opaque:
-            return await self._opaque.verify_opaque(token, digest)
+            return await self._opaque.verify_opaque(token, digest, address)
         if issuer is None or issuer not in self._issuers:
             raise InvalidToken("the token is not of an issuer that is believed here")
-        return await self._issuers[issuer].verify_jwt(token, digest)
+        return await self._issuers[issuer].verify_jwt(token, digest, address)
 
     def _recall(self, digest: bytes) -> Caller | None:
         found = self._remembered.get(digest)

@@ -127,7 +127,7 @@ class Guard:
             clock=clock,
         )
         self._identity = Identity(self._origin.path, resource)
-        self._sessions = SessionBinding(secret, resource)
+        self._sessions = SessionBinding(secret, resource, policy)
         self._states = StateBinding(secret, resource)
         self._messages = messages.Reader(max_body, body_timeout)
         self._authorizer = Authorizer(policy, self._metadata.url, {one.url: one.scope_prefix for one in issuers})

@@ -2,9 +2,11 @@
 
 Strangers can make up tokens, each another. What bounds them: of tokens that nothing speaks for yet (no signature, no
 answer of before), only `STRANGERS_AT_ONCE` are asked about at a time and, while they turn out to be no good, a hundred
-a second, in a lane of their own, so that known callers don't wait behind them; a token that was refused is refused
-again without asking; and an issuer that didn't answer has a moment's rest from that lane: what a stranger made up may
-be what it gives no answer to.
+a second, in a lane of their own, so that known callers don't wait behind them; and a token that was refused is refused
+again without asking. What keeps them from each other, as a newcomer with a good token is a stranger too: neighbours, by
+their addresses, take turns and have no more than `NEIGHBOURS_AT_ONCE` places; and when a stranger's token got no
+answer, its neighbours alone are put off for a moment: what was made up may be what the issuer gives no answer to. When
+a known caller's got none, everybody is.
 """
 
 import math
@@ -18,9 +20,11 @@ import anyio
 from garrison.base.clock import Clock
 from garrison.base.errors import FetchError
 from garrison.base.fetch import Fetcher
+from garrison.base.peers import neighbourhood
 from garrison.guard.discovery import discover
 from garrison.guard.issuers import Introspection
 from garrison.guard.refusal import Unavailable
+from garrison.guard.turns import Turns
 from garrison.oauth.errors import MetadataError
 from garrison.oauth.introspection import introspection_request
 
@@ -28,9 +32,11 @@ ANSWER_WITHIN = 3.0
 """Seconds for a whole answer."""
 PLACE_WITHIN = 1.0
 """Seconds for a place in the lane to come free."""
-REFUSAL_TAKES = 0.02
-"""Seconds that a stranger's token keeps its place after it was refused."""
-STRANGERS_AT_ONCE = 2
+REFUSAL_TAKES = 0.03
+"""Seconds that a stranger's token keeps its place after it was refused, or got no answer."""
+STRANGERS_AT_ONCE = 3
+NEIGHBOURS_AT_ONCE = 2
+"""Those of them whose askers live in one neighbourhood."""
 KNOWN_AT_ONCE = 6
 """Together below the ten connections of a fetcher, so that keys can still be fetched."""
 REFUSED_FOR = 10.0
@@ -39,7 +45,9 @@ REFUSED_TOKENS = 4096
 KNOWN_TOKENS = 4096
 """How many tokens' last answers are kept, of each kind."""
 BACK_OFF = 1.0
-"""Seconds that an issuer that gave no answer is left alone."""
+"""Seconds that an issuer that gave no answer is left alone, by whom it gave none."""
+_EVERYBODY = ""
+"""Whose turn it is where none are taken."""
 _OK = 200
 _TOO_LONG = frozenset({413, 414})
 """What an issuer says to a token that is longer than any of its own."""
@@ -55,12 +63,20 @@ class Answer:
 
 
 class _Lane:
-    """Args: at_once: tokens that are asked about at a time."""
+    """Places for tokens that are asked about, and for a moment what failed, of whom: at most as many as had places."""
 
-    def __init__(self, at_once: int) -> None:
-        self.places = anyio.Semaphore(at_once)
-        self.failed_at = -math.inf
-        self.failure = ""
+    def __init__(self, places: Turns) -> None:
+        self.places = places
+        self._failed: dict[str, tuple[float, str]] = {}
+
+    def failure(self, asker: str, now: float) -> str | None:
+        """Why nobody asks for `asker` now."""
+        at, why = self._failed.get(asker, (-math.inf, ""))
+        return why if 0 <= now - at < BACK_OFF else None
+
+    def fail(self, asker: str, now: float, why: str) -> None:
+        self._failed = {who: failed for who, failed in self._failed.items() if self.failure(who, now) is not None}
+        self._failed[asker] = now, why
 
 
 @dataclass(slots=True)
@@ -80,18 +96,20 @@ class Introspector:
         self._fetcher = fetcher
         self._clock = clock
         self._endpoint = settings.endpoint
-        self._known, self._strangers = _Lane(KNOWN_AT_ONCE), _Lane(STRANGERS_AT_ONCE)
+        self._known = _Lane(Turns(KNOWN_AT_ONCE, KNOWN_AT_ONCE))
+        self._strangers = _Lane(Turns(STRANGERS_AT_ONCE, NEIGHBOURS_AT_ONCE))
         self._flights: dict[bytes, _Flight] = {}
         self._active: OrderedDict[bytes, Answer] = OrderedDict()
         self._refused: OrderedDict[bytes, float] = OrderedDict()
 
-    async def ask(self, token: str, digest: bytes, *, signed: bool, max_age: float) -> Answer:
+    async def ask(self, token: str, digest: bytes, *, signed: bool, address: str, max_age: float) -> Answer:
         """The issuer's answer about `token`, to be judged.
 
         Args:
             token: as it came.
             digest: a hash of it, which stands for it in memory.
             signed: whether its signature speaks for it already.
+            address: where it came from.
             max_age: seconds that may have passed since the issuer was asked.
 
         Raises:
@@ -103,18 +121,20 @@ class Introspector:
                 return known
             if flight := self._flights.get(digest):
                 await flight.done.wait()
+            elif signed or known:
+                flight = await self._fly(token, digest, self._known, _EVERYBODY)
             else:
-                flight = await self._fly(token, digest, self._known if signed or known else self._strangers)
+                flight = await self._fly(token, digest, self._strangers, neighbourhood(address))
             if isinstance(flight.outcome, Answer):
                 return flight.outcome
             if flight.outcome is not None:
                 raise self._unavailable(flight.outcome)
         return Answer(self._clock(), _REFUSED)
 
-    async def _fly(self, token: str, digest: bytes, lane: _Lane) -> _Flight:
+    async def _fly(self, token: str, digest: bytes, lane: _Lane, asker: str) -> _Flight:
         flight = self._flights[digest] = _Flight()
         try:
-            flight.outcome = await self._outcome(token, lane)
+            flight.outcome = await self._outcome(token, lane, asker)
             if isinstance(flight.outcome, Answer):
                 self._remember(digest, flight.outcome)
         finally:
@@ -122,32 +142,39 @@ class Introspector:
             flight.done.set()
         return flight
 
-    async def _outcome(self, token: str, lane: _Lane) -> Answer | str:
+    async def _outcome(self, token: str, lane: _Lane, asker: str) -> Answer | str:
         """The answer, or why there is none."""
-        if 0 <= self._clock() - lane.failed_at < BACK_OFF:
-            return lane.failure
+        if failure := self._put_off(lane, asker):
+            return failure
         try:
             with anyio.fail_after(PLACE_WITHIN):
-                await lane.places.acquire()
+                await lane.places.acquire(asker)
         except TimeoutError:
             return "too many tokens to ask about"
         try:
-            answer = await self._answer(token, lane)
-            if lane is self._strangers and isinstance(answer, Answer) and not _is_active(answer):
+            if failure := self._put_off(lane, asker):  # it came while others waited
+                return failure
+            answer = await self._answer(token, lane, asker)
+            if lane is self._strangers and not _is_active(answer):
                 await anyio.sleep(REFUSAL_TAKES)
             return answer
         finally:
-            lane.places.release()
+            lane.places.release(asker)
 
-    async def _answer(self, token: str, lane: _Lane) -> Answer | str:
+    def _put_off(self, lane: _Lane, asker: str) -> str | None:
+        now = self._clock()
+        return lane.failure(asker, now) or self._known.failure(_EVERYBODY, now)
+
+    async def _answer(self, token: str, lane: _Lane, asker: str) -> Answer | str:
         asked_at = self._clock()
         try:
             with anyio.fail_after(ANSWER_WITHIN):
                 return Answer(asked_at, await self._request(token))
         except (FetchError, MetadataError, TimeoutError) as error:
-            lane.failed_at, lane.failure = self._clock(), str(error) or "no answer in time"
+            failure = str(error) or "no answer in time"
+            lane.fail(asker, self._clock(), failure)
             self._endpoint = self._settings.endpoint  # it may have moved
-            return lane.failure
+            return failure
 
     async def _request(self, token: str) -> Mapping[str, Any]:
         endpoint = await self._find_endpoint()
@@ -194,5 +221,5 @@ class Introspector:
         )
 
 
-def _is_active(answer: Answer) -> bool:
-    return answer.claims.get("active") is True
+def _is_active(answer: Answer | str) -> bool:
+    return isinstance(answer, Answer) and answer.claims.get("active") is True

@@ -160,8 +160,9 @@ class Gate:
         silence = self._quiet.of("caller", caller.principal)
         if silence is None:
             token = caller.token
-            self._quiet.begin("caller", caller.principal, subject=token.subject, client_id=token.client_id)
-            return True
+            who = caller.principal
+            silence = self._quiet.begin("caller", who, subject=token.subject, client_id=token.client_id)
+            return silence.remembered or self._quiet.may_record()
         silence.unrecorded += 1
         return False
 

@@ -1,11 +1,13 @@
 """Events that are counted instead of recorded one by one, so that a flood can't fill the disk.
 
 Who was refused for a budget is not recorded again for a minute; then the number of those refusals is. Beyond
-`RECORDED_AT_MOST` failures of strangers a minute, all addresses together, only their number is.
+`RECORDED_AT_MOST` failures of strangers a minute, all addresses together, only their number is. Memory is bounded too:
+of more than `REMEMBERED_AT_MOST` at a time nothing is remembered, and each refusal of theirs counts among those.
 """
 
 import asyncio
 import logging
+from collections import Counter
 from dataclasses import dataclass
 
 from garrison.base.clock import Clock
@@ -14,6 +16,8 @@ from garrison.base.events import Event, EventSink, Kind, emit, new_correlation_i
 
 MINUTE = 60
 RECORDED_AT_MOST = 2000
+REMEMBERED_AT_MOST = 10_000
+"""Of addresses at the server, at its public documents, and callers each; 3 MB of addresses."""
 WAKE_AFTER = MINUTE + 1.0
 """Seconds after which the count of one who never came back is recorded."""
 _EVERYBODY = "everybody", ""
@@ -23,9 +27,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Silence:
-    """Args: until: seconds since the epoch. unrecorded: refusals since it began."""
+    """A minute in which refusals are counted.
+
+    Attributes:
+        until: seconds since the epoch.
+        remembered: whether it is; if not, the next refusal begins another.
+        unrecorded: refusals since it began.
+    """
 
     until: float
+    remembered: bool
     subject: str = ""
     client_id: str = ""
     address: str = ""
@@ -38,8 +49,10 @@ class Quiet:
     def __init__(self, events: EventSink, clock: Clock) -> None:
         self._events = events
         self._clock = clock
-        # In the order of their ends, as all last as long. Each took a whole budget of requests to begin.
+        # In the order of their ends, as all last as long. Each took a whole budget of requests to begin, or one request
+        # where newcomers share a budget (limits/memory.py).
         self._silences: dict[tuple[str, str], Silence] = {}
+        self._remembered: Counter[str] = Counter()
         self._minute_began, self._recorded = 0.0, 0
         self._timer: asyncio.TimerHandle | None = None
         self._reporting: asyncio.Task[None] | None = None
@@ -51,14 +64,18 @@ class Quiet:
         return self._silences.get((kind, who))
 
     def begin(self, kind: str, who: str, *, subject: str = "", client_id: str = "", address: str = "") -> Silence:
-        silence = Silence(self._clock() + MINUTE, subject, client_id, address)
+        remembered = self._remembered[kind] < REMEMBERED_AT_MOST
+        silence = Silence(self._clock() + MINUTE, remembered, subject, client_id, address)
+        if not remembered:
+            return silence
         self._silences[kind, who] = silence
+        self._remembered[kind] += 1
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(WAKE_AFTER, self._wake)
         return silence
 
     def may_record(self) -> bool:
-        """Whether one more failure of a stranger is recorded by itself; if not, it is counted."""
+        """Whether one more failure of one who isn't remembered is recorded by itself; if not, it is counted."""
         now = self._clock()
         if not self._minute_began <= now < self._minute_began + MINUTE:
             self._minute_began, self._recorded = now, 0
@@ -77,6 +94,7 @@ class Quiet:
             if silence.until - MINUTE <= now < silence.until:
                 return
             del self._silences[key]
+            self._remembered[key[0]] -= 1
             if silence.unrecorded:
                 await self._report(silence)
 

@@ -58,8 +58,8 @@ class IssuerVerifier:
         if issuer.introspection:
             self._introspector = Introspector(issuer.url, issuer.introspection, fetcher, clock)
 
-    async def verify_jwt(self, token: str, digest: bytes) -> Verified:
-        """Judge a token that says that it is this issuer's.
+    async def verify_jwt(self, token: str, digest: bytes, address: str) -> Verified:
+        """Judge a token that says that it is this issuer's, and came from `address`.
 
         Raises:
             InvalidToken: it is no good.
@@ -70,23 +70,26 @@ class IssuerVerifier:
         except UnknownKey as unknown:
             found = self._judge(token, await self._keys.get(unknown.kid))
         if self._introspector:
-            return await self.ask(token, digest, found)
+            return await self.ask(token, digest, found, address)
         now = self._clock()
         return Verified(found, now, min(now + REMEMBERED_FOR, found.expires_at + LEEWAY), asked=False)
 
-    async def verify_opaque(self, token: str, digest: bytes) -> Verified:
+    async def verify_opaque(self, token: str, digest: bytes, address: str) -> Verified:
         """Judge a token that says nothing, by the issuer's word alone. Raises as `verify_jwt` does."""
         if len(token) > access_token.MAX_LENGTH:
             raise InvalidToken("the token is malformed")
-        return await self.ask(token, digest, None)
+        return await self.ask(token, digest, None, address)
 
-    async def ask(self, token: str, digest: bytes, found: AccessToken | None, early: float = 0.0) -> Verified:
+    async def ask(
+        self, token: str, digest: bytes, found: AccessToken | None, address: str, early: float = 0.0
+    ) -> Verified:
         """Judge a token by the issuer's word.
 
         Args:
             token: as it came.
             digest: a hash of it.
             found: what it says, if it is a JWT that was verified.
+            address: where it came from.
             early: seconds before the end of its last answer's time in which the issuer is asked anew.
 
         Raises:
@@ -96,7 +99,9 @@ class IssuerVerifier:
         settings = self._issuer.introspection
         if not self._introspector or not settings:
             raise InvalidToken("the token is malformed")
-        answer = await self._introspector.ask(token, digest, signed=found is not None, max_age=REVOKED_WITHIN - early)
+        answer = await self._introspector.ask(
+            token, digest, signed=found is not None, address=address, max_age=REVOKED_WITHIN - early
+        )
         claims = process_introspection(
             answer.claims,
             found.claims if found else {},

@@ -8,7 +8,7 @@ import logging
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -45,10 +45,14 @@ class Collector:
         """
         return self._move(journal.name, descriptor, own=True)
 
-    def collect_all(self) -> None:
-        """Move what all journals hold, and delete those whose owners have ended. Raises as `collect` does."""
-        found = journals(self._path)
-        self._moved = {journal.name: self._moved.get(journal.name, 0) for journal in found}
+    def collect_all(self, mine: Collection[Path] = ()) -> None:
+        """Move what all journals hold, and delete those whose owners have ended. Raises as `collect` does.
+
+        Args:
+            mine: those that `collect` moves, so that no other file is taken for one of them.
+        """
+        found = [journal for journal in journals(self._path) if journal not in mine]
+        self._moved = {journal.name: self._moved.get(journal.name, 0) for journal in (*found, *mine)}
         for journal in found:
             with _opened(journal) as descriptor:
                 if descriptor is None:

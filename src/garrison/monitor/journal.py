@@ -15,7 +15,7 @@ import msgspec
 
 from garrison.base.events import Event
 from garrison.base.files import PRIVATE_FILE
-from garrison.monitor.database import failed, gone
+from garrison.monitor.database import failed, gone, identify
 from garrison.monitor.rows import check, unstorable
 
 MAX_LINE = 1 << 18
@@ -39,6 +39,8 @@ class Journal:
     def __init__(self, store: Path) -> None:
         self.path, self.descriptor = _make(store)
         self._name = os.fsencode(self.path)
+        status = os.fstat(self.descriptor)
+        self._identity = status.st_dev, status.st_ino
         self.size = self.moved = 0
         self.broken = False
 
@@ -56,6 +58,10 @@ class Journal:
             self._cut(self.size + written)
         self.size += written
         return written
+
+    def was_replaced(self) -> bool:
+        """Whether its name is another file's; too slow to ask before each `append`, which sees that it is nobody's."""
+        return identify(self.path) not in (None, self._identity)
 
     def _cut(self, size: int) -> None:
         """Take back a part of an event; nobody has moved it, as it has no end."""

@@ -165,7 +165,7 @@ class JournaledWriter:
         try:
             self._store_held()
             if everybodys:
-                self._collector.collect_all()
+                self._collector.collect_all([journal.path for journal in self._own()])
             self._collect()
         except Exception as error:  # noqa: BLE001  whatever it is, the thread must go on
             self._note(error)
@@ -194,11 +194,15 @@ class JournaledWriter:
                 _log.error("%d events wait to be stored: %s", len(self._held), error)
                 self._ask()
 
+    def _own(self) -> tuple[Journal, ...]:
+        return (*self._left, self._journal)
+
     def _collect(self) -> None:
-        for journal in (*self._left, self._journal):
+        self._give_up_replaced()
+        for journal in self._own():
             journal.moved = self._collector.collect(journal.path, journal.descriptor)
         with self._gate:
-            self._room = MAX_BACKLOG - sum(journal.waiting for journal in (*self._left, self._journal))
+            self._room = MAX_BACKLOG - sum(journal.waiting for journal in self._own())
             if self._journal.moved > LONG:
                 self._renew()
                 self._ask()
@@ -208,10 +212,18 @@ class JournaledWriter:
                 self._left.remove(journal)
             journal.close()
 
+    def _give_up_replaced(self) -> None:
+        """Nobody else finds a journal whose name is another file's, so nothing more may go there; what did is moved."""
+        journal = self._journal
+        if journal.was_replaced() and not journal.broken:
+            _log.error("another file has taken the place of the journal %s; events go into a new one", journal.path)
+            with self._gate:
+                journal.broken = True
+
     def _end(self) -> None:
         """What could not be moved stays for the next who opens the store."""
         self._ended = True
-        for journal in (*self._left, self._journal):
+        for journal in self._own():
             if not journal.waiting:
                 with suppress(sqlite3.Error, OSError):
                     self._collector.forget(journal.path)

@@ -13,7 +13,8 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_BYTES = 32_768
-"""Request line and headers together; trailers too."""
+"""Of a head, request line and headers together. A head that comes before the last request is answered may be twice as
+long, and so may what is neither head nor body: chunks' extensions, trailers."""
 HEAD_SECONDS = 10.0
 WARNING_SECONDS = 60.0
 LINGER_SECONDS = 5.0
@@ -61,7 +62,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def __init__(self, bounds: Bounds, *args: Any, **kwargs: Any) -> None:
         self._bounds = bounds
-        self._head_bytes = 0
+        self._bare_bytes = 0  # since the head began, or since its end, or since the last of the body
         self._in_head = True
         self._in_body = False
         self._patience: asyncio.TimerHandle | None = None
@@ -81,15 +82,23 @@ class BoundedConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if not (self._in_head or self._in_body or self.transport.is_closing()) and self.cycle.response_complete:
             self._begin_head()  # line ends between two requests, which begin none, don't keep the connection either
+        fed = 0
+        while len(data) - fed > (room := HEAD_BYTES - self._bare_bytes) and not self.transport.is_closing():
+            self._feed(data[fed : fed + room])
+            fed += room
+        if not self.transport.is_closing():
+            self._feed(data[fed:])
+
+    def _feed(self, data: bytes) -> None:
+        """No more than may be a head: httptools tells the end of one in what it is given, but not where it was."""
+        self._bare_bytes += len(data)
         super().data_received(data)
-        if self._in_body and self._patience is None:  # a body that came with its head needs no clock
+        if self._bare_bytes >= HEAD_BYTES:
+            self._refuse(_TOO_LARGE)
+        elif self._in_body and self._patience is None:  # a body that came with its head needs no clock
             self._patience = self.loop.call_later(self._bounds.body_seconds, self._give_up_body)
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES:
-                self._refuse(_TOO_LARGE)
-            else:
-                self._watch()  # most heads come in one piece, and need no clock
+        elif self._in_head:
+            self._watch()  # most heads come in one piece, and need no clock
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -97,17 +106,20 @@ class BoundedConnection(HttpToolsProtocol):
             self._begin_head()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # RFC 9110 §5.5: white space around a value is no part of it; httptools leaves what follows it.
-        super().on_header(name, value.strip(b" \t"))
-        if not self._in_head:  # a trailer
-            self._head_bytes += len(name) + len(value)
-            if self._head_bytes > HEAD_BYTES:
-                raise ValueError("too many trailers")
+        # RFC 9110 §6.5.1: a trailer is no header; one that a proxy let through would speak for the proxy.
+        if self._in_head:
+            # RFC 9110 §5.5: white space around a value is no part of it; httptools leaves what follows it.
+            super().on_header(name, value.strip(b" \t"))
 
     def on_headers_complete(self) -> None:
         self._end_head()
         self._in_body = True
+        self._bare_bytes = 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._bare_bytes = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._in_body = False
@@ -127,16 +139,12 @@ class BoundedConnection(HttpToolsProtocol):
             self._patience = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def _give_up_body(self) -> None:
-        if self.cycle.response_started:
-            self._stop_clock()
-            self.transport.close()
-        else:
-            self._refuse(_TOO_SLOW)
+        self._refuse(_TOO_SLOW)
 
     def _begin_head(self) -> None:
         if self._patience is not None:
             self._stop_clock()
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._bare_bytes = True, 0
 
     def _watch(self) -> None:
         if self._patience is None:
@@ -155,5 +163,13 @@ class BoundedConnection(HttpToolsProtocol):
     def _refuse(self, answer: bytes) -> None:
         self._end_head()
         if not self.transport.is_closing():
-            self.transport.write(answer)
+            if not self._is_answered():
+                self.transport.write(answer)
             self.transport.close()
+
+    def _is_answered(self) -> bool:
+        """Whether what came last has its answer, or an answer is under way that another would run into."""
+        cycle = self.cycle
+        if not cycle:  # type: ignore[truthy-bool]  # there is none before the first request
+            return False
+        return cycle.response_started and (self._in_body or not cycle.response_complete)
