@@ -223,7 +223,11 @@ class Guard:
         filtered = self._filter_lists and lists.concerns(call)
         if message is None or not message.modern:
             rename = partial(self._sessions.bind_event, caller=caller)
-            return lists.filtering(send, self._policy, caller, rename) if filtered else renaming(send, rename)
+            if filtered:
+                return lists.filtering(send, self._policy, caller, rename)
+            if self._filter_lists and call.session_id is not None:
+                return lists.watching(send, self._policy, caller, rename)
+            return renaming(send, rename)
         if filtered:
             return lists.filtering(send, self._policy, caller)
         if message.method in results.METHODS:
