@@ -172,8 +172,10 @@ class Guard:
         call.caller = caller = await self._authenticate(request)
         call.session_id, call.last_event_id = self._sessions.unbind(request, caller)
         if request.method == "POST":
-            message = await self._messages.read(request, receive, partial(self._gate.reading, caller))
-            call.message = message
+            self._gate.expect(caller)
+            body = await self._messages.read(receive, partial(self._gate.reading, caller))
+            call.read = len(body)
+            call.message = message = self._messages.parse(request, body)
             messages.check_agreement(request, message)
             call.message = message = self._states.unbind(message, caller)
             self._authorizer.check(caller, message, in_session=call.session_id is not None)

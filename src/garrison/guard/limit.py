@@ -20,12 +20,15 @@ from garrison.guard.strangers import Strangers
 from garrison.guard.types import Call, Caller, Message, Request, Shape
 from garrison.limits.limiter import HOUR, MINUTE, Admission, Limiter
 from garrison.limits.slots import Slots
+from garrison.limits.windows import whole_seconds
 
 _CONTENT = ("arguments", "inputResponses")
 """What of a message a model wrote: the rest is protocol."""
 _written = msgspec.json.Encoder().encode
 _TOOL_CALL = "tools/call"
 _LISTEN = "subscriptions/listen"
+MAX_WASTED = 1 << 24
+"""Bytes of a caller's bodies in a minute that are read though they are then refused for a budget."""
 RETRY_AFTER = 5
 """Seconds after which an outage that can't even be recorded is worth another try."""
 SLOT_RETRY_AFTER = 1
@@ -43,6 +46,7 @@ class Gate:
 
     def __init__(self, limiter: Limiter, events: EventSink, clock: Clock) -> None:
         self._limiter = limiter
+        self._clock = clock
         self.count = limiter.count
         self._quiet = Quiet(events, clock)
         self._strangers = Strangers(limiter, self._quiet, clock)
@@ -78,6 +82,20 @@ class Gate:
         if not admission.allowed:
             raise _refusal(admission)
         call.admission = admission
+
+    def expect(self, caller: Caller) -> None:
+        """Before a body is read: what is refused for a budget is read for nothing, so there is an end to that.
+
+        Raises:
+            RateLimited: since the caller was told to wait, `MAX_WASTED` bytes of its were read; for the minute's rest.
+        """
+        silence = self._quiet.of("caller", caller.principal)
+        if silence is None or silence.wasted < MAX_WASTED:
+            return
+        wait = silence.until - self._clock()
+        if 0 < wait <= MINUTE:
+            limit = self._limiter.requests.limit
+            raise _refusal(Admission(False, "refused", limit, 0, wait, whole_seconds(wait)))
 
     @contextmanager
     def reading(self, caller: Caller) -> Iterator[None]:
@@ -128,7 +146,7 @@ class Gate:
             if call.admission is None and not isinstance(refusal, RateLimited):
                 refusal = await self._charge_refused(call.caller, refusal)
             if isinstance(refusal, RateLimited):
-                refusal.recorded = await self._is_first(call.caller)
+                refusal.recorded = await self._is_first(call.caller, call.read)
             return refusal
         if isinstance(refusal, RateLimited):
             return refusal
@@ -150,7 +168,7 @@ class Gate:
             return refusal
         return refusal if admission.allowed else _refusal(admission)
 
-    async def _is_first(self, caller: Caller) -> bool:
+    async def _is_first(self, caller: Caller, read: int) -> bool:
         """Whether it was not refused for a budget in the last minute; others of callers are recorded, within theirs."""
         await self._quiet.report_ended()
         silence = self._quiet.of("caller", caller.principal)
@@ -159,6 +177,7 @@ class Gate:
             self._quiet.begin("caller", caller.principal, subject=token.subject, client_id=token.client_id)
             return True
         silence.unrecorded += 1
+        silence.wasted += read
         return False
 
     def _tokens(self, message: Message) -> int:

@@ -23,13 +23,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Silence:
-    """Args: until: seconds since the epoch. unrecorded: refusals since it began."""
+    """Args: until: seconds since the epoch. unrecorded, wasted: refusals since it began, and bytes that were read."""
 
     until: float
     subject: str = ""
     client_id: str = ""
     address: str = ""
     unrecorded: int = 0
+    wasted: int = 0
 
 
 class Quiet:
