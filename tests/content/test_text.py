@@ -115,11 +115,11 @@ def test_letters_numbers_punctuation_and_symbols_always_pass(text: str) -> None:
     assert problem(text, multiline=False) is None
 
 
-def test_a_megabyte_that_combines_is_refused_in_no_time() -> None:
-    """Unicode's normal forms put such a run in order; Python's way takes minutes for this one."""
+def test_a_long_run_that_combines_is_refused_in_no_time() -> None:
+    """Unicode's normal forms put such a run in order; Python's way takes a quarter of a minute for this one."""
     begun = time.process_time()
     with pytest.raises(ValueError, match=r"more than 30 combining characters in a row, at position 1$"):
-        canonical("a" + "\u0300\u0316" * 250_000)
+        canonical("a" + "\u0300\u0316" * 60_000)
     assert time.process_time() - begun < 2
 
 

@@ -35,7 +35,7 @@ from garrison.guard.refusal import Broken, Refusal
 from garrison.guard.request_state import StateBinding
 from garrison.guard.rewriting import renaming
 from garrison.guard.session import SessionBinding
-from garrison.guard.types import Call, Caller, Request, Scope
+from garrison.guard.types import Call, Caller, Request, Scope, Shape
 from garrison.guard.verify import LEEWAY, IssuerVerifier
 from garrison.limits.limiter import Limiter
 from garrison.oauth import scope as scope_rfc6749
@@ -227,7 +227,7 @@ class Guard:
             rename = partial(self._sessions.bind_event, caller=caller)
             if filtered:
                 return lists.filtering(send, self._policy, caller, rename)
-            if self._filter_lists and call.session_id is not None:
+            if self._filter_lists and message and message.shape is Shape.REQUEST and call.session_id is not None:
                 return lists.watching(send, self._policy, caller, rename)
             return renaming(send, rename)
         if filtered:
