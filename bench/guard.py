@@ -1,11 +1,12 @@
 """What the guard costs: CPU per tools/call, bare, guarded, and with FastMCP's own three checks, in one run.
 
-Beside them what no guard can be cheaper than: FastMCP told who calls (bench/told.py), and the least guard there can be
-(bench/floor.py).
+`protect` spares FastMCP the list of all its tools that it makes before each call (garrison/servers.py), so the guarded
+server is held against both: FastMCP as it is, and FastMCP that knows its schemas. Beside them what no guard can be
+cheaper than: the latter told who calls (bench/told.py), and with the least guard there can be (bench/floor.py).
 
 The calls go straight into each ASGI application, so the numbers hold the server's work and no client's; the process's
-CPU time is counted, all threads of it. Rounds take turns, so that a machine that changes its speed changes all of them.
-Only the ratios and differences mean anything beyond this machine.
+CPU time is counted, all threads of it. Rounds are short and take turns, so that a machine that changes its speed
+changes all of them. Only the ratios and differences mean anything beyond this machine.
 
 `bench/stages.py` says where the guard's microseconds go.
 """
@@ -39,10 +40,12 @@ from garrison.oauth import access_token, jwks
 from garrison.serving import Endpoint, bind, running
 
 RESOURCE = "http://localhost:8000/mcp"
-CALLS = int(sys.argv[1]) if len(sys.argv) > 1 else 1500
-ROUNDS = 7
+CALLS = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+ROUNDS = 50
 PLENTY = 1_000_000_000
 MODERN = "2026-07-28"
+BARE, KNOWING = "bare", "bare, knows its schemas"
+SCHEMAS = {"add": {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}}}
 
 
 def adder(**options: Any) -> FastMCP:
@@ -52,6 +55,12 @@ def adder(**options: Any) -> FastMCP:
     def add(a: int, b: int) -> int:
         return a + b
 
+    return server
+
+
+def knowing(server: FastMCP) -> FastMCP:
+    """`server`, which doesn't list its tools before each call, as `protect` does it: no header repeats an argument."""
+    server._mcp_server.get_tool_input_schema = lambda _tool: None  # noqa: SLF001
     return server
 
 
@@ -187,9 +196,7 @@ async def main() -> None:
 def variants(url: str, key: jwks.SigningKey, home: Path) -> dict[str, ASGIApp]:
     limits = LimitSettings(requests_per_minute=PLENTY, tokens_per_hour=PLENTY)
     policy = Policy(tools={"add": needs("math:use")})
-    bare = adder()
-    schemas = {"add": {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}}}
-    guarded = protect(served(adder()), policy, resource=RESOURCE, issuer=url, home=home, limits=limits, schemas=schemas)
+    guarded = protect(served(adder()), policy, resource=RESOURCE, issuer=url, home=home, limits=limits, schemas=SCHEMAS)
     if not isinstance(key.private, RSAKey):
         raise SystemExit("FastMCP's verifier is given an RSA key")
     own = adder(
@@ -200,9 +207,10 @@ def variants(url: str, key: jwks.SigningKey, home: Path) -> dict[str, ASGIApp]:
         ],
     )
     return {
-        "bare": served(bare),
-        "bare, told who calls": told_who_calls(served(adder())),
-        "the least guard": floor(served(adder()), schemas["add"], home / "floor", PLENTY),
+        BARE: served(adder()),
+        KNOWING: served(knowing(adder())),
+        "the same, told who calls": told_who_calls(served(knowing(adder()))),
+        "the least guard": floor(served(knowing(adder())), SCHEMAS["add"], home / "floor", PLENTY),
         "guard": guarded,
         "FastMCP's own checks": served(own),
     }
@@ -218,12 +226,15 @@ async def compare(apps: Mapping[str, ASGIApp], scope: Mapping[str, Any], body: b
         for _ in range(ROUNDS):
             for name, app in apps.items():
                 measured[name].append(await cost(app, scope, body))
-    bare = measured["bare"]
-    print(f"{'':24}{'µs a call':>12}{'added µs':>12}{'ratio':>8}   (medians of {ROUNDS} rounds of {CALLS} calls)")
+    print(f"medians of {ROUNDS} rounds of {CALLS} calls; added and ratio beside {BARE}, and beside {KNOWING}")
+    print(f"{'':26}{'µs a call':>10}{'added':>10}{'ratio':>8}{'added':>10}{'ratio':>8}")
     for name, costs in measured.items():
-        added = statistics.median(cost - base for cost, base in zip(costs, bare, strict=True))
-        ratio = statistics.median(cost / base for cost, base in zip(costs, bare, strict=True))
-        print(f"{name:24}{statistics.median(costs):12.0f}{added:12.0f}{ratio:8.2f}")
+        columns = ""
+        for base in (measured[BARE], measured[KNOWING]):
+            pairs = list(zip(costs, base, strict=True))
+            columns += f"{statistics.median(cost - other for cost, other in pairs):10.0f}"
+            columns += f"{statistics.median(cost / other for cost, other in pairs):8.2f}"
+        print(f"{name:26}{statistics.median(costs):10.0f}{columns}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ stage itself.
 
 import asyncio
 import statistics
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -14,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from bench.guard import CALLS, PLENTY, RESOURCE, adder, alive, call, issuer, request, served, token_for
+from bench.guard import PLENTY, RESOURCE, SCHEMAS, adder, alive, call, issuer, request, served, token_for
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from garrison import LimitSettings, Policy, needs
@@ -27,6 +28,7 @@ from garrison.protection import guarded
 
 Costs = dict[str, float]
 WARM_UP = 200
+CALLS = int(sys.argv[1]) if len(sys.argv) > 1 else 1500
 
 
 async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,7 +93,7 @@ PARTS = {
     "_gate.headers": "limit",
     "_gate.settle": "limit",
     "_gate.leave": "limit",
-    "_schemas.check": "validate",
+    "_validate.check": "validate",
     "_audit.allowed": "audit",
     "_audit.finished": "audit",
     "_identity.forwarded": "forward",
@@ -113,14 +115,13 @@ def watch_parts(guard: Guard, watch: Stopwatch) -> None:
 
 async def measured(app: ASGIApp, url: str, token: str, home: Path) -> Stopwatch:
     limits = LimitSettings(requests_per_minute=PLENTY, tokens_per_hour=PLENTY)
-    schemas = {"add": {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}}}
     policy = Policy(tools={"add": needs("math:use")})
     place, watch = Home(home), Stopwatch()
     make_private_folder(home)
     place.make_secret()
     async with (
         EventStore(place.events) as events,
-        guarded(app, policy, schemas, resource=RESOURCE, issuer=url, events=events, home=place, limits=limits) as guard,
+        guarded(app, policy, SCHEMAS, resource=RESOURCE, issuer=url, events=events, home=place, limits=limits) as guard,
     ):
         scope, body = request(token)
         watch_parts(guard, watch)

@@ -1,6 +1,7 @@
 """Calls a second through real HTTP: `bare` and `app` of examples/guarded_fastmcp.py, each in a uvicorn process.
 
-Beside them `bare` told who calls (bench/told.py), which no guard can be cheaper than.
+Beside them `bare` with its schemas known (as `protect` has it), and told who calls (bench/told.py), which no guard can
+be cheaper than.
 
 The load comes from this process, by a client of its own that does little: keep-alive connections, each with one call
 under way at a time. Server and load have a core each on a machine of two. Rounds take turns.
@@ -27,7 +28,8 @@ ROUNDS = 5
 ROOT = Path(__file__).parent.parent
 SERVERS = {
     "bare": "examples.guarded_fastmcp:bare",
-    "bare, told who calls": "bench.told:app",
+    "bare, knows its schemas": "bench.told:knowing",
+    "the same, told who calls": "bench.told:app",
     "guard": "examples.guarded_fastmcp:app",
 }
 PLENTY = "1000000000"
@@ -124,7 +126,7 @@ async def main() -> None:
                 measured[name].append(await calls_a_second(port, token_for(key, url, f"http://localhost:{port}/mcp")))
     for name, rates in measured.items():
         ratio = statistics.median(rate / bare for rate, bare in zip(rates, measured["bare"], strict=True))
-        print(f"{name:24}{statistics.median(rates):8.0f} calls a second{ratio:8.2f} of bare")
+        print(f"{name:26}{statistics.median(rates):8.0f} calls a second{ratio:8.2f} of bare")
 
 
 if __name__ == "__main__":

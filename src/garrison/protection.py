@@ -32,7 +32,7 @@ from garrison.home import Home
 from garrison.limits.limiter import Limiter
 from garrison.limits.settings import LimitSettings
 from garrison.monitor.store import EventStore
-from garrison.servers import Schemas, opened
+from garrison.servers import Schemas, opened, spared_lists
 from garrison.tls.context import client_context
 
 STOPPED = b"the guard is not running"
@@ -74,7 +74,7 @@ async def guarded(
     # The issuer is the operator's word, so it may be on this machine or in this network.
     fetcher = Fetcher(trust, private_addresses=True, connect_to=connect_to)
     try:
-        yield Guard(
+        guard = Guard(
             app,
             policy,
             resource=resource,
@@ -86,6 +86,8 @@ async def guarded(
             fetcher=fetcher,
             trusted_proxies=trusted_proxies,
         )
+        async with spared_lists(app):
+            yield guard
     finally:
         await fetcher.aclose()
         await limiter.aclose()

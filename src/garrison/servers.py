@@ -1,8 +1,10 @@
 """What can be guarded: the ASGI application of each kind of MCP server, and how to learn its tools' schemas."""
 
-from collections.abc import Awaitable, Callable, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
+from mcp.shared.inbound import x_mcp_header_map
 from starlette.types import ASGIApp
 
 from garrison.base.errors import UsageError
@@ -63,3 +65,32 @@ async def fastmcp_schemas(server: Any) -> Schemas:
 async def sdk_schemas(server: Any) -> Schemas:
     """What an `MCPServer` declares when it starts."""
     return {tool.name: tool.input_schema for tool in await server.list_tools()}
+
+
+@contextlib.asynccontextmanager
+async def spared_lists(app: ASGIApp) -> AsyncIterator[None]:
+    """While this lasts, a FastMCP server doesn't list all its tools before each tools/call of 2026-07-28.
+
+    The SDK below it looks for the tool's schema in that list, to hold Mcp-Param headers against it, unless it was given
+    a function that knows the schemas. FastMCP gives none, and a third of a call goes there. Here it is given the ones
+    that have such headers, as the server declares them now: a guard lets no call of a tool pass that came later.
+    """
+    server = getattr(getattr(app, "state", None), "fastmcp_server", None)
+    below = getattr(server, "_mcp_server", None)
+    declared = await _declared(server) if getattr(below, "get_tool_input_schema", app) is None else None
+    if below is None or declared is None:
+        yield
+        return
+    below.get_tool_input_schema = {tool: schema for tool, schema in declared.items() if x_mcp_header_map(schema)}.get
+    try:
+        yield
+    finally:
+        below.get_tool_input_schema = None
+
+
+async def _declared(server: Any) -> Schemas | None:
+    """None for one that can't say it now, as a proxy of a server that is away; it goes on as FastMCP made it."""
+    try:
+        return await fastmcp_schemas(server)
+    except Exception:  # noqa: BLE001 - whatever it is, the server's own schemas are only there to save time
+        return None

@@ -138,6 +138,7 @@ def test_who_is_not_among_a_rules_callers_learns_nothing_of_it(rule: Rule, condi
     assert refused.reason == f"the policy's condition failed: {condition}"
     unknown = check(Policy(tools={"t": rule}), token(scopes), "tools/call", {"name": "other"})
     assert unknown
+    assert unknown.reason == "the policy names no such thing"
     assert unknown.message == refused.message
 
 
@@ -432,6 +433,7 @@ async def test_a_failing_condition_is_a_403_without_challenge_and_an_event_that_
 
     refused = await asked("s3cret-value")
     assert (refused.status_code, "www-authenticate" in refused.headers) == (403, False)
+    assert refused.json()["error"]["message"] != GONE  # who could use it may know that it is there
     (event,) = world.events.events
     assert (event.kind, event.reason) == (Kind.CALL_DENIED, "the policy's condition failed: argument region")
     assert "s3cret-value" not in str(event) + refused.text

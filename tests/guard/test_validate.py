@@ -7,8 +7,8 @@ import pytest
 from garrison.base.events import Kind
 from garrison.content.schema import ToolSchemas
 from garrison.guard.refusal import InputRejected
-from garrison.guard.types import Message, Shape
-from garrison.guard.validate import check_arguments
+from garrison.guard.types import Message, Request, Shape
+from garrison.guard.validate import Validator
 from tests.guard.world import World, legacy, modern
 
 BAD: list[Any] = [
@@ -45,7 +45,7 @@ def test_the_arguments_of_a_tool_without_a_schema_are_never_right() -> None:
     """The guard doesn't start with such a tool in its policy; this holds should one come later."""
     message = Message(Shape.REQUEST, "tools/call", 1, {"name": "schemaless", "arguments": {}}, b"", modern=True)
     with pytest.raises(InputRejected):
-        check_arguments(ToolSchemas({}), message)
+        Validator(ToolSchemas({})).check(Request("POST", "/mcp", b"", {}, frozenset(), "", "1.1", ""), message)
 
 
 @pytest.mark.parametrize("params", [{"name": "whoami"}, {"name": "whoami", "arguments": None}], ids=str)

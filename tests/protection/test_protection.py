@@ -4,14 +4,16 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import httpx2
 import pytest
 from fastmcp import FastMCP
+from fastmcp.server.middleware import Middleware
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server import MCPServer
+from pydantic import Field
 from starlette.types import ASGIApp
 
 import garrison
@@ -20,6 +22,7 @@ from garrison.base.errors import GarrisonError, UsageError
 from garrison.base.events import Kind
 from garrison.home import Home
 from garrison.monitor.store import EventStore
+from garrison.servers import fastmcp_schemas
 from garrison.serving import Endpoint, bind, free_port, running
 from tests.guard.world import Issuer, IssuerHost
 
@@ -60,6 +63,11 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
+def near(region: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})]) -> str:
+    """What is near."""
+    return region
+
+
 @asynccontextmanager
 async def served(app: ASGIApp, resource: str) -> AsyncIterator[None]:
     port = int(resource.rpartition(":")[2].partition("/")[0])
@@ -92,6 +100,68 @@ async def test_three_lines_guard_a_server_in_both_eras(
     async with EventStore(tmp_path / "h" / "events.db") as events:
         kinds = {event.kind for event in await events.recent()}
     assert {Kind.CALL_ALLOWED, Kind.INPUT_REJECTED, Kind.AUTHENTICATION_FAILED} <= kinds
+
+
+class Lists(Middleware):
+    """Counts the lists of tools that a server is asked for."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    async def on_list_tools(self, context: Any, call_next: Any) -> Any:
+        self.made += 1
+        return await call_next(context)
+
+
+@pytest.mark.parametrize("given", ["the server", "its application"])
+async def test_fastmcp_lists_no_tools_for_a_call_of_one(
+    tmp_path: Path, issuer: Issuer, resource: str, given: str
+) -> None:
+    lists, server = Lists(), fastmcp_server()
+    server.add_middleware(lists)
+    server.tool(near)
+    known: dict[str, Any] = (
+        {"server": server}
+        if given == "the server"
+        else {"server": server.http_app(path="/mcp"), "schemas": await fastmcp_schemas(server)}
+    )
+    app = protect(policy=POLICY, resource=resource, issuer=issuer.url, home=tmp_path / "h", **known)
+    token = issuer.mint("math:use", audience=resource)
+    async with served(app, resource):
+        lists.made = 0
+        assert (await called(resource, token, {"a": 2, "b": 3}, "2026-07-28")).structured_content == {"result": 5}
+        assert lists.made == 1  # the client's own, to check the answer
+        told = server._mcp_server.get_tool_input_schema
+        assert told("near")["properties"]["region"]["x-mcp-header"] == "Region"
+        assert told("add") is None  # there is nothing to hold against it
+    assert server._mcp_server.get_tool_input_schema is None  # as it was
+
+
+async def test_what_a_server_says_of_its_schemas_itself_stays(tmp_path: Path, issuer: Issuer, resource: str) -> None:
+    server = fastmcp_server()
+    server._mcp_server.get_tool_input_schema = own = {"add": {"type": "object"}}.get
+    app = protect(server, POLICY, resource=resource, issuer=issuer.url, home=tmp_path / "h")
+    async with served(app, resource):
+        assert server._mcp_server.get_tool_input_schema is own
+    assert server._mcp_server.get_tool_input_schema is own
+
+
+async def test_a_server_that_can_not_list_its_tools_is_guarded_by_the_schemas_that_are_given(
+    tmp_path: Path, issuer: Issuer, resource: str
+) -> None:
+    server = fastmcp_server()
+    schemas = await fastmcp_schemas(server)
+    app = server.http_app(path="/mcp")
+    server.list_tools = _away
+    guarded = protect(app, POLICY, resource=resource, issuer=issuer.url, home=tmp_path / "h", schemas=schemas)
+    token = issuer.mint("math:use", audience=resource)
+    async with served(guarded, resource):
+        del server.list_tools  # it is back
+        assert (await called(resource, token, {"a": 2, "b": 3}, "2026-07-28")).structured_content == {"result": 5}
+
+
+async def _away() -> None:
+    raise ConnectionError("the backend is away")
 
 
 async def test_issuers_are_named_by_address_or_described(tmp_path: Path, issuer: Issuer, resource: str) -> None:

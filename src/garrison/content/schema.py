@@ -38,11 +38,15 @@ class SchemaError(GarrisonError):
 class ToolSchemas:
     """The compiled input schemas of tools, by the tool's name.
 
+    Attributes:
+        declared: the schemas as they were given.
+
     Raises:
         SchemaError: one of them doesn't compile; names the tool.
     """
 
     def __init__(self, schemas: Mapping[str, Mapping[str, Any]]) -> None:
+        self.declared = schemas
         self._checks = {tool: _Check(tool, schema) for tool, schema in schemas.items()}
 
     def __contains__(self, tool: object) -> bool:

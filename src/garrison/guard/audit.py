@@ -1,7 +1,7 @@
 """Every decision is an event, durable before it takes effect: what can't be recorded is not done."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from garrison.base.clock import Clock
 from garrison.base.errors import EventStoreError
@@ -20,9 +20,9 @@ class Audit:
         self._events = events
         self._clock = clock
 
-    async def allowed(self, call: Call) -> Event:
+    def allowed(self, call: Call) -> Awaitable[Event]:
         """What was recorded. Raises `Unavailable` when it can't be: then the call must not happen."""
-        return await self._record(call, Kind.CALL_ALLOWED, "", {})
+        return self._record(call, Kind.CALL_ALLOWED, "", {})
 
     async def refused(self, call: Call, refusal: Refusal) -> None:
         """Raises `Unavailable` when it can't be recorded."""

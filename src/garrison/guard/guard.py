@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import partial
 
 import anyio
-from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
+from mcp.server.auth.middleware.auth_context import auth_context_var
 from starlette.types import ASGIApp, Receive, Send
 
 from garrison.base.clock import Clock, system_clock
@@ -19,7 +19,7 @@ from garrison.base.events import Event, EventSink
 from garrison.base.fetch import Fetcher
 from garrison.base.peers import Peers
 from garrison.content.schema import ToolSchemas
-from garrison.guard import configuration, limit, lists, respond, results, validate
+from garrison.guard import configuration, limit, lists, respond, results
 from garrison.guard import message as messages
 from garrison.guard.audit import Audit
 from garrison.guard.authenticate import Authenticator
@@ -36,6 +36,7 @@ from garrison.guard.request_state import StateBinding
 from garrison.guard.rewriting import renaming
 from garrison.guard.session import SessionBinding
 from garrison.guard.types import Call, Caller, Request, Scope, Shape
+from garrison.guard.validate import Validator
 from garrison.guard.verify import LEEWAY, IssuerVerifier
 from garrison.limits.limiter import Limiter
 from garrison.oauth import scope as scope_rfc6749
@@ -104,13 +105,13 @@ class Guard:
         configuration.check_tool_limits(limiter.tools, policy)
         configuration.check_secret(secret)
         configuration.check_lists(allowed_hosts=allowed_hosts, allowed_origins=allowed_origins)
-        self._app = AuthContextMiddleware(app)
+        self._app = app
         self._resource = resource
         self._policy = policy
         self._filter_lists = filter_lists
         self._peers = Peers(trusted_proxies)
         self._gate = limit.Gate(limiter, events, clock)
-        self._schemas = schemas
+        self._validate = Validator(schemas)
         self._clock = clock
         self._origin = Origin(resource, allowed_hosts, allowed_origins, max_body)
         asked = [common_scope_prefix(issuers) + scope for scope in policy.scopes()]
@@ -136,7 +137,8 @@ class Guard:
         if scope["type"] == "http":
             call = Call(Request.of(scope, self._peers))
             try:
-                await self._serve(call, scope, receive, send)
+                if allowed := await self._allowed(call, receive, send):
+                    await self._act(scope, call, *allowed, receive, send)
             finally:
                 self._gate.leave(call)
         elif scope["type"] == "lifespan":
@@ -146,24 +148,22 @@ class Guard:
         else:
             raise ValueError(f"the guard lets nothing through that it doesn't know: {scope['type']}")
 
-    async def _serve(self, call: Call, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _allowed(self, call: Call, receive: Receive, send: Send) -> tuple[Caller, Event] | None:
+        """Who calls, and what was recorded of it, if the call may happen; None for one that has its answer."""
         try:
             self._origin.check_host(call.request)
             if document := self._metadata.answer(call.request):
                 await self._gate.check_document(call.request)
                 await respond.send_answer(send, document, call.request.correlation_id)
-                return
-            caller = await self._decide(call, receive)
-            allowed = await self._audit.allowed(call)
+                return None
+            return await self._decide(call, receive), await self._audit.allowed(call)
         except Refusal as refusal:
             await self._refuse(call, refusal, send)
-            return
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends here
             # A defect of ours must neither let a call through nor go unrecorded.
             _log.exception("the decision about call %s failed", call.request.correlation_id)
             await self._refuse(call, Broken(reason=type(error).__name__), send)
-            return
-        await self._act(scope, call, caller, allowed, receive, send)
+        return None
 
     async def _decide(self, call: Call, receive: Receive) -> Caller:
         """Who calls, if the call may happen; what was learnt on the way stands in `call`. Raises `Refusal`."""
@@ -181,7 +181,7 @@ class Guard:
             self._authorizer.check(caller, message, in_session=call.session_id is not None)
         await self._gate.admit(call, caller)
         if call.message:
-            validate.check_arguments(self._schemas, call.message)
+            self._validate.check(request, call.message)
         return caller
 
     async def _refuse(self, call: Call, refusal: Refusal, send: Send) -> None:
@@ -206,6 +206,7 @@ class Guard:
             self._gate.headers(call),
             self._gate.count,
         )
+        told = auth_context_var.set(inner["user"])
         try:
             await self._app(inner, inbound.receive, self._outbound(call, caller, watch.send))
             if inbound.expired:
@@ -217,6 +218,8 @@ class Guard:
             with anyio.move_on_after(AFTERMATH_TIMEOUT, shield=True):
                 await self._gate.settle(caller, watch.tokens)
             raise
+        finally:
+            auth_context_var.reset(told)
         self._audit.finished(allowed, status=watch.status, size=watch.size, failure="")
         await self._gate.settle(caller, watch.tokens)
 

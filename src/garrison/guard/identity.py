@@ -53,7 +53,7 @@ class Identity:
 
 
 def _headers(scope: Scope, call: Call) -> list[tuple[bytes, bytes]]:
-    headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _TAKEN_OUT]
+    headers = [header for header in scope["headers"] if header[0].lower() not in _TAKEN_OUT]
     if call.message and call.message.rewritten:
         headers = [(name, value) for name, value in headers if name.lower() != b"content-length"]
         headers.append((b"content-length", str(len(call.message.body)).encode()))

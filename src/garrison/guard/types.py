@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import methodcaller
 from typing import Any
 
 import msgspec
@@ -21,8 +22,16 @@ CORRELATION_ID = "x-correlation-id"
 """Header names that more than one stage writes or reads."""
 
 
-_NAMES = {
-    name.encode(): name
+class _Names(dict[bytes, str]):
+    """Header names as servers usually give them, decoded once; any other is decoded each time."""
+
+    def __missing__(self, name: bytes) -> str:
+        return name.decode("latin-1").lower()
+
+
+_latin1 = methodcaller("decode", "latin-1")
+_NAMES = _Names(
+    (name.encode(), name)
     for name in (
         "accept",
         "accept-encoding",
@@ -43,8 +52,7 @@ _NAMES = {
         CORRELATION_ID,
         SESSION_ID,
     )
-}
-"""Header names as servers usually give them, decoded once."""
+)
 
 
 _TELL_THE_PEER = ("x-forwarded-for", "forwarded")
@@ -71,7 +79,8 @@ class Request(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, scope: Scope, peers: Peers) -> "Request":
         raw = scope["headers"]
-        headers = {_NAMES.get(name) or name.decode("latin-1").lower(): value.decode("latin-1") for name, value in raw}
+        names, values = zip(*raw, strict=True) if raw else ((), ())
+        headers = dict(zip(map(_NAMES.__getitem__, names), map(_latin1, values), strict=True))
         repeated = _NOTHING
         if len(headers) != len(raw):
             headers, repeated = _joined(raw)

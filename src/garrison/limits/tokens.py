@@ -25,9 +25,9 @@ def estimate_tokens(data: bytes | str) -> int:
     """AI tokens in `data`, estimated from its UTF-8 bytes in linear time; 0 only for nothing at all."""
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     not_words = raw.translate(None, _WORDS)
-    high = len(not_words) - len(not_words.translate(None, _NOT_ASCII))
-    words, other = len(raw) - len(not_words), len(not_words) - high
-    return -(-(words * _WORD + other * _OTHER + high * _HIGH) // _UNIT)
+    high = 0 if not_words.isascii() else len(not_words) - len(not_words.translate(None, _NOT_ASCII))
+    twelfths = len(raw) * _WORD + len(not_words) * (_OTHER - _WORD) - high * (_OTHER - _HIGH)
+    return -(-twelfths // _UNIT)
 
 
 COUNTERS: Mapping[str, TokenCounter] = {"estimate": estimate_tokens, "words": count_by_words}
