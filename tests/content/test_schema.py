@@ -144,7 +144,7 @@ def test_names_that_a_caller_invents_are_repeated_only_if_plain() -> None:
 
 def test_there_are_at_most_five_sentences() -> None:
     schema = properties(rows={"type": "array", "items": {"type": "integer"}})
-    assert len(check(schema, {"rows": ["x"] * 1000})) == MAX_SENTENCES
+    assert len(check(schema, {"rows": ["x"] * 100})) == MAX_SENTENCES
 
 
 def test_typed_fields_are_checked_wherever_the_schema_uses_them() -> None:

@@ -1,5 +1,6 @@
 """Canonical text: what is refused is never what a person can see."""
 
+import time
 import unicodedata
 
 import pytest
@@ -112,3 +113,18 @@ def test_two_invisible_characters_never_stand_together(first: str, second: str, 
 @given(st.text(st.characters(categories=["L", "N", "P", "S"], exclude_characters="\u115f\u1160\u3164\uffa0\u2800")))
 def test_letters_numbers_punctuation_and_symbols_always_pass(text: str) -> None:
     assert problem(text, multiline=False) is None
+
+
+def test_a_long_run_that_combines_is_refused_in_no_time() -> None:
+    """Unicode's normal forms put such a run in order; Python's way takes a quarter of a minute for this one."""
+    begun = time.process_time()
+    with pytest.raises(ValueError, match=r"more than 30 combining characters in a row, at position 1$"):
+        canonical("a" + "\u0300\u0316" * 60_000)
+    assert time.process_time() - begun < 2
+
+
+@pytest.mark.parametrize("mark", ["\u0316", "\u064b", "\U0001d165"])
+def test_thirty_characters_may_combine_in_a_row_and_no_more(mark: str) -> None:
+    assert canonical(f"a{mark * 30}b{mark * 30}")
+    assert problem(f"xa{mark * 31}") == "holds more than 30 combining characters in a row, at position 2"
+    assert problem("\u6f22\u5b57" * 1000) is None

@@ -230,3 +230,12 @@ def test_a_policy_cannot_be_changed_after_it_was_made(kind: str) -> None:
 def test_a_scope_that_could_not_travel_is_refused_in_a_rule(scopes: Any) -> None:
     with pytest.raises(UsageError):
         Rule(scopes)
+
+
+async def test_one_request_is_told_of_so_many_characters_of_uris(world: World) -> None:
+    """Each is held against every template: a megabyte took a second."""
+    client = world.client(world.guard(policy=Policy(resources={"files:///{path*}": Rule()})))
+    uri = "files:///" + "a" * 8000
+    for times, status in ((8, 200), (9, 403)):
+        wanted = {"notifications": {"resourceSubscriptions": [uri] * times}}
+        assert (await client.post("/mcp", **modern("subscriptions/listen", wanted))).status_code == status

@@ -1,5 +1,6 @@
 """RFC 6585 §4: budgets of requests and of AI tokens, per principal, with a Retry-After that is true."""
 
+import json
 from typing import Any
 
 import anyio
@@ -10,6 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from garrison.base.errors import EventStoreError
 from garrison.base.events import Kind
+from garrison.guard import limit
 from garrison.guard.guard import Guard
 from garrison.limits.limiter import Limiter
 from garrison.limits.settings import LimitSettings
@@ -321,6 +323,28 @@ async def test_a_caller_that_goes_on_after_its_refusal_leaves_a_bounded_number_o
     (counted,) = [event for event in world.events.events if "unrecorded" in event.detail]
     assert (counted.subject, counted.client_id, counted.detail) == ("alice", "desk", {"unrecorded": 199})
     assert world.events.events[-1].subject == "bob"
+
+
+async def test_a_caller_that_goes_on_has_only_so_much_read_for_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each such body took the guard as long as it liked, and none was charged to any budget."""
+    denied = json.dumps(call("forbidden")["json"]).encode()
+    malformed = b"[" * len(denied)
+    monkeypatch.setattr(limit, "MAX_WASTED", 4 * len(denied))
+    guard = limited(world, requests_per_minute=3)
+    client = world.client(guard)
+    ids = []
+    for body in [*[denied] * 6, *[malformed] * 5, denied]:
+        response = await client.post("/mcp", content=body, headers={"content-type": "application/json"})
+        ids.append(response.json()["id"])
+    assert ids == [1] * 6 + [None] * 6  # only what was read has an id
+    response = await client.post("/mcp", **call())
+    wait = int(response.headers["retry-after"])
+    assert error(response)["data"] == {"budget": "refused", "limit": 3, "retryAfter": wait}
+    assert (await world.client(guard, world.mint(subject="bob")).post("/mcp", **call())).status_code == 200
+    world.clock.now += wait
+    assert (await client.post("/mcp", **call())).status_code == 200
 
 
 async def test_no_caller_has_its_answers_compressed_and_so_charged_for_less(world: World) -> None:

@@ -171,6 +171,41 @@ async def test_a_call_is_not_taken_for_a_list(world: World) -> None:
     assert response.content == body
 
 
+async def in_session(world: World, body: bytes, content_type: str, **changes: Any) -> str:
+    """What a call of the old era is answered in a session, if the app answers `body`."""
+    app = answering(body, content_type, 10_000, (b"mcp-session-id", b"s1"))
+    client = world.client(world.guard(app, **changes), world.mint("customer:read"))
+    opened = await client.post("/mcp", **legacy("initialize"))
+    request = legacy("tools/call", {"name": "get_customer_info", "arguments": {"customer_id": "ABC123"}})
+    session = {"mcp-session-id": opened.headers["mcp-session-id"]}
+    return (await client.post("/mcp", json=request["json"], headers=session)).text
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_list_that_comes_as_the_answer_to_a_call_is_cut(world: World, stream: bool) -> None:
+    """Servers find the stream of an answer by the id of its request, which two requests of a session may share."""
+    body, kind = document("tools"), "application/json"
+    if stream:
+        body, kind = b"data: " + body + b"\n\n", "text/event-stream"
+    told = await in_session(world, body, kind)
+    assert "hidden" not in told
+    assert "get_customer_info" in told
+    assert "hidden" in await in_session(world, body, kind, filter_lists=False)
+
+
+@pytest.mark.parametrize("body", [b'{"result": {"tools": ', b'{"result": {"text": "\\"tools\\""}}', b'"tools"'])
+async def test_a_calls_answer_that_is_no_list_passes_as_it_is(world: World, body: bytes) -> None:
+    assert await in_session(world, body, "application/json") == body.decode()
+    event = b"event: message\r\ndata: " + body + b"\r\n\r\n"
+    assert await in_session(world, event, "text/event-stream") == event.decode()
+
+
+async def test_a_calls_answer_of_any_length_passes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rewriting, "MAX_GATHERED", 100)
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "result": {"text": "x" * 1000}})
+    assert await in_session(world, body.encode(), "application/json") == body
+
+
 async def test_filtering_can_be_turned_off(world: World) -> None:
     response = await listed(world, answering(document("tools")), "tools/list", filter_lists=False)
     assert response.json()["result"] == {"tools": LISTED["tools"], "cacheScope": "private"}

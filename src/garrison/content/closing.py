@@ -14,8 +14,8 @@ Schema = Any
 """A JSON Schema or a part of one: an object or a boolean."""
 
 # Keywords by what they hold: schemas for the same value (branches), or for values inside it.
-_BRANCH_LISTS = ("allOf", "anyOf", "oneOf")
-_BRANCHES = ("if", "then", "else", "not")
+BRANCH_LISTS = ("allOf", "anyOf", "oneOf")
+BRANCHES = ("if", "then", "else", "not")
 _INNER = ("items", "additionalItems", "contains", "additionalProperties", "unevaluatedItems", "unevaluatedProperties")
 _INNER_LISTS = ("prefixItems", "items")
 _INNER_MAPS = ("properties", "patternProperties")
@@ -55,9 +55,9 @@ class _Closer:
             return schema
         copy = dict(schema)
         for keyword, held in schema.items():
-            if keyword in _BRANCHES:
+            if keyword in BRANCHES:
                 copy[keyword] = self.inside(held)
-            elif keyword in _BRANCH_LISTS and isinstance(held, list):
+            elif keyword in BRANCH_LISTS and isinstance(held, list):
                 copy[keyword] = [self.inside(branch) for branch in held]
             elif keyword in _BRANCH_MAPS and isinstance(held, Mapping):
                 copy[keyword] = {name: self.inside(branch) for name, branch in held.items()}
@@ -90,38 +90,43 @@ class _Closer:
         if not isinstance(schema, Mapping):
             return False
         seen = set() if seen is None else seen
-        branches = [schema[keyword] for keyword in _BRANCHES if keyword in schema and keyword != "not"]
-        branches += [branch for keyword in _BRANCH_LISTS for branch in schema.get(keyword, ())]
+        branches = [schema[keyword] for keyword in BRANCHES if keyword in schema and keyword != "not"]
+        branches += [branch for keyword in BRANCH_LISTS for branch in schema.get(keyword, ())]
         branches += schema.get("dependentSchemas", {}).values()
         references = {schema[keyword] for keyword in ("$ref", "$dynamicRef") if keyword in schema} - seen
         seen |= references
-        branches += map(self._referred, references)
+        branches += [referred(self._root, reference) for reference in references]
         return any(
             isinstance(branch, Mapping) and ("properties" in branch or self.branches_declare(branch, seen))
             for branch in branches
         )
 
-    def _referred(self, reference: str) -> Schema:
-        """What a JSON pointer into this schema (RFC 6901) means; anything else counts as declaring, to be closed."""
-        target: Any = self._root
-        if reference != "#" and not reference.startswith("#/"):
+
+def referred(root: Schema, reference: str) -> Schema:
+    """What a JSON pointer into `root` (RFC 6901) means; anything else counts as declaring, to be closed."""
+    if not is_pointer(reference):
+        return {"properties": {}}
+    target: Any = root
+    for token in unquote(reference).split("/")[1:]:
+        name = token.replace("~1", "/").replace("~0", "~")
+        if isinstance(target, list) and name.isdecimal() and int(name) < len(target):
+            target = target[int(name)]
+        elif isinstance(target, Mapping) and name in target:
+            target = target[name]
+        else:
             return {"properties": {}}
-        for token in unquote(reference).split("/")[1:]:
-            name = token.replace("~1", "/").replace("~0", "~")
-            if isinstance(target, list) and name.isdecimal() and int(name) < len(target):
-                target = target[int(name)]
-            elif isinstance(target, Mapping) and name in target:
-                target = target[name]
-            else:
-                return {"properties": {}}
-        return target
+    return target
+
+
+def is_pointer(reference: str) -> bool:
+    return reference == "#" or reference.startswith("#/")
 
 
 def _only_alternatives(schema: Mapping[str, Any]) -> str | None:
     """`anyOf` or `oneOf` if that alone says what `schema` is."""
     says = [
         keyword
-        for keyword in ("properties", "patternProperties", "$ref", "$dynamicRef", *_BRANCH_LISTS, *_BRANCHES)
+        for keyword in ("properties", "patternProperties", "$ref", "$dynamicRef", *BRANCH_LISTS, *BRANCHES)
         if keyword in schema
     ]
     return says[0] if says in (["anyOf"], ["oneOf"]) else None

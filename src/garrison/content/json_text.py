@@ -4,7 +4,8 @@ Refused, where Python's own parser is lenient and others read something else: du
 that overflow to infinity, lone surrogates, other encodings than UTF-8, a byte order mark.
 
 Compact JSON, as MCP's clients send it, is read by a faster parser and written again: when that gives the same bytes,
-there was nothing in them that two parsers could read in two ways. Whatever else comes is read strictly, by Python's.
+there was nothing in them that two parsers could read in two ways. Whatever else comes is read strictly, by Python's,
+and so is what the other one would be slower at.
 """
 
 import json
@@ -20,6 +21,9 @@ MAX_DEPTH = 32
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _AS_SQUARE = bytes.maketrans(b"{}", b"[]")
+_SHORT = 4096
+"""Bytes in which the faster parser may find numbers with exponents: those near a float's ends take it 20 µs each."""
+_EXPONENT = re.compile(rb"[0-9][eE][-+0-9]")
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -37,6 +41,8 @@ def parse_json(data: bytes, *, max_depth: int = MAX_DEPTH, max_bytes: int = MAX_
         raise JsonError(f"The JSON text is longer than {max_bytes} bytes.")
     if _deeper_than(data, max_depth):
         raise JsonError(f"The JSON text nests deeper than {max_depth} levels.")
+    if len(data) > _SHORT and _EXPONENT.search(data):
+        return _parse_strictly(data)
     try:
         value = _read(data)
         if _write(value) == data:

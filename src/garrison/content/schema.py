@@ -1,5 +1,6 @@
 """Tool arguments against the tools' JSON Schemas: closed, compiled once, checked in time linear in the arguments.
 
+What the engine would take longer for is not begun (effort.py).
 The engine is jsonschema-rs. Patterns run on a regex engine without backtracking, so no schema can make a check hang.
 One that needs backtracking (look-around, back-references) is refused when it is compiled, like one that is malformed or
 refers to another document: nothing is fetched. The typed fields' own rules run where `x-garrison-field` names them.
@@ -15,12 +16,17 @@ import jsonschema_rs
 
 from garrison.base.errors import GarrisonError
 from garrison.base.events import one_line
+from garrison.content import effort
 from garrison.content.closing import close
 from garrison.content.fields import CHECKS, KEYWORD
 
 __all__ = ["MAX_SENTENCES", "SchemaError", "ToolSchemas", "close"]
 
 MAX_SENTENCES = 5
+MAX_EXPLAINED = 1000
+"""Values, each as often as the schema looks at it, among which it is said where they are wrong; beyond, only that."""
+MAX_TRIED = 5000
+"""The same, of arguments that a schema of the worst kind may be held against at all."""
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _MAX_OPTIONS = 200
 
@@ -41,11 +47,11 @@ class ToolSchemas:
 
     def __init__(self, schemas: Mapping[str, Mapping[str, Any]]) -> None:
         self.declared = schemas
-        self._validators = {tool: _compile(tool, schema) for tool, schema in schemas.items()}
+        self._checks = {tool: _Check(tool, schema) for tool, schema in schemas.items()}
 
     def __contains__(self, tool: object) -> bool:
         """Whether there is a schema for `tool`; without one every call of it is refused."""
-        return tool in self._validators
+        return tool in self._checks
 
     def check(self, tool: str, arguments: Any) -> list[str]:
         """What is wrong with `arguments`, at most `MAX_SENTENCES` public sentences; [] when nothing is.
@@ -53,15 +59,38 @@ class ToolSchemas:
         `arguments` are as `parse_json` gives them: the engine recurses, so something must have bounded their depth.
         A sentence names the place by its JSON pointer (RFC 6901) and the rule, and never repeats a value.
         """
-        validator = self._validators.get(tool)
-        if validator is None:
+        check = self._checks.get(tool)
+        if check is None:
             return ["The tool has no input schema here."]
         try:
-            if validator.is_valid(arguments):
-                return []
-            return [_sentence(error) for error in islice(validator.iter_errors(arguments), MAX_SENTENCES)]
+            return check.problems(arguments)
         except ValueError:  # what no JSON text holds, such as a key that is no string
             return ["The arguments are not plain JSON."]
+
+
+class _Check:
+    """The compiled schema of one tool. Raises `SchemaError`."""
+
+    def __init__(self, tool: str, schema: Mapping[str, Any]) -> None:
+        try:
+            self._schema = close(schema)
+            self._validator = _compile(self._schema)
+            self._tries_again = effort.tries_again(self._schema)
+            self._compares_all = effort.compares_all(self._schema)
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:  # they meet any shape of a schema
+            reason = one_line(str(error).split("\n", 1)[0])
+            raise SchemaError(f"The input schema of the tool {one_line(tool)} can't be used: {reason}.") from error
+
+    def problems(self, arguments: Any) -> list[str]:
+        if self._compares_all and effort.holds_large_number(arguments):
+            return ["The arguments hold a whole number of more than 64 bits, which can't be compared here."]
+        if self._tries_again and effort.is_more_than(MAX_TRIED, self._schema, arguments):
+            return ["The arguments are too many, or nested too deep, to be held against the tool's schema."]
+        if self._validator.is_valid(arguments):
+            return []
+        if effort.is_more_than(MAX_EXPLAINED, self._schema, arguments):
+            return ["The arguments don't fit the tool's schema, and are too many to say where."]
+        return [_sentence(error) for error in islice(self._validator.iter_errors(arguments), MAX_SENTENCES)]
 
 
 class _TypedField:
@@ -77,18 +106,14 @@ class _TypedField:
         self._check(instance, self._schema)
 
 
-def _compile(tool: str, schema: Mapping[str, Any]) -> jsonschema_rs.Validator:
-    try:
-        return jsonschema_rs.validator_for(
-            close(schema),
-            pattern_options=jsonschema_rs.RegexOptions(),
-            validate_formats=True,
-            offline=True,
-            keywords={KEYWORD: _TypedField},
-        )
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:  # close() meets any shape of a schema
-        reason = one_line(str(error).split("\n", 1)[0])
-        raise SchemaError(f"The input schema of the tool {one_line(tool)} can't be used: {reason}.") from error
+def _compile(closed: dict[str, Any]) -> jsonschema_rs.Validator:
+    return jsonschema_rs.validator_for(
+        closed,
+        pattern_options=jsonschema_rs.RegexOptions(),
+        validate_formats=True,
+        offline=True,
+        keywords={KEYWORD: _TypedField},
+    )
 
 
 _RULES: Mapping[str, str] = {

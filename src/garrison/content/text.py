@@ -11,7 +11,8 @@ that are written in it), and every other invisible character but these, which ho
 - zero-width joiners and non-joiners right after a character outside ASCII (emoji, Persian, the scripts of India);
 - soft hyphens and the three directional marks, one at a time (pasted web pages, Hebrew, Arabic).
 
-So invisible characters don't come in runs, in which whole texts can be hidden.
+So invisible characters don't come in runs, in which whole texts can be hidden. Nor do combining ones beyond the 30 of
+UAX #15's Stream-Safe Text Format: Python puts a run in order in time that grows with its square (a megabyte: minutes).
 """
 
 import re
@@ -28,6 +29,7 @@ _INVISIBLE = (
     r"\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
 )
 _CONTROLS = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
+_MAX_COMBINING = 30
 _SURROGATES = r"\ud800-\udfff"
 _NONCHARACTERS = r"\ufdd0-\ufdef\ufffe\uffff"
 _ALWAYS = _CONTROLS + _SURROGATES + _NONCHARACTERS + _INVISIBLE
@@ -46,15 +48,25 @@ def _refused(line_breaks: str) -> re.Pattern[str]:
     )
 
 
+_COULD_COMBINE = re.compile(rf"[^\x00-\u02ff]{{{_MAX_COMBINING + 1}}}")  # all that combine come after these
 _MULTILINE, _ONE_LINE = _refused(r"\r"), _refused(r"\t\n\r")
 
 
 def problem(text: str, *, multiline: bool = True) -> str | None:
     """What is wrong with `text`, in public words that name the character by code point and place; None if nothing."""
     found = (_MULTILINE if multiline else _ONE_LINE).search(text)
-    if found is None:
-        return None
-    return f"holds the character U+{ord(found[0]):04X} at position {found.start()}, which is not allowed here"
+    if found is not None:
+        return f"holds the character U+{ord(found[0]):04X} at position {found.start()}, which is not allowed here"
+    if (at := _long_run(text)) >= 0:
+        return f"holds more than {_MAX_COMBINING} combining characters in a row, at position {at}"
+    return None
+
+
+def _long_run(text: str) -> int:
+    """Where more characters combine in a row than may; -1 for nowhere. Most texts have no stretch to look into."""
+    if text.isascii() or not _COULD_COMBINE.search(text):
+        return -1
+    return bytes(map(bool, map(unicodedata.combining, text))).find(b"\1" * (_MAX_COMBINING + 1))
 
 
 def canonical(text: str, *, multiline: bool = True) -> str:

@@ -11,6 +11,8 @@ _SUBSCRIPTIONS = frozenset({"toolsListChanged", "promptsListChanged", "resources
 """All there is to subscribe to: another spelling that the app understood would ask past the policy."""
 MAX_SUBSCRIPTIONS = 256
 """URIs in one request to be told of; each is held against every template."""
+MAX_SUBSCRIBED = 1 << 16
+"""Characters of all of them; a megabyte would hold everybody up for a second."""
 
 
 class Asked(NamedTuple):
@@ -68,7 +70,8 @@ def subscription(policy: Policy, params: Params) -> tuple[Asked, ...]:
     wanted = params.get("notifications")
     uris = wanted.get("resourceSubscriptions") if isinstance(wanted, Mapping) else None
     each = uris if isinstance(uris, list) else [] if uris is None else [None]
-    if not isinstance(wanted, Mapping) or not wanted.keys() <= _SUBSCRIPTIONS or len(each) > MAX_SUBSCRIPTIONS:
+    too_many = len(each) > MAX_SUBSCRIPTIONS or sum(len(uri) for uri in each if isinstance(uri, str)) > MAX_SUBSCRIBED
+    if not isinstance(wanted, Mapping) or not wanted.keys() <= _SUBSCRIPTIONS or too_many:
         return (Asked("subscription", "", "", None, _NONE),)
     return tuple(asked for uri in each for asked in _uri(policy, uri))
 

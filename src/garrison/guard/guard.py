@@ -35,7 +35,7 @@ from garrison.guard.refusal import Broken, Refusal
 from garrison.guard.request_state import StateBinding
 from garrison.guard.rewriting import renaming
 from garrison.guard.session import SessionBinding
-from garrison.guard.types import Call, Caller, Request, Scope
+from garrison.guard.types import Call, Caller, Request, Scope, Shape
 from garrison.guard.validate import Validator
 from garrison.guard.verify import LEEWAY, IssuerVerifier
 from garrison.limits.limiter import Limiter
@@ -172,8 +172,10 @@ class Guard:
         call.caller = caller = await self._authenticate(request)
         call.session_id, call.last_event_id = self._sessions.unbind(request, caller)
         if request.method == "POST":
-            message = await self._messages.read(request, receive, partial(self._gate.reading, caller))
-            call.message = message
+            self._gate.expect(caller)
+            body = await self._messages.read(receive, partial(self._gate.reading, caller))
+            call.read = len(body)
+            call.message = message = self._messages.parse(request, body)
             messages.check_agreement(request, message)
             call.message = message = self._states.unbind(message, caller)
             self._authorizer.check(caller, message, in_session=call.session_id is not None)
@@ -226,7 +228,11 @@ class Guard:
         filtered = self._filter_lists and lists.concerns(call)
         if message is None or not message.modern:
             rename = partial(self._sessions.bind_event, caller=caller)
-            return lists.filtering(send, self._policy, caller, rename) if filtered else renaming(send, rename)
+            if filtered:
+                return lists.filtering(send, self._policy, caller, rename)
+            if self._filter_lists and message and message.shape is Shape.REQUEST and call.session_id is not None:
+                return lists.watching(send, self._policy, caller, rename)
+            return renaming(send, rename)
         if filtered:
             return lists.filtering(send, self._policy, caller)
         if message.method in results.METHODS:

@@ -27,6 +27,8 @@ _CONTENT = ("arguments", "inputResponses")
 _written = msgspec.json.Encoder().encode
 _TOOL_CALL = "tools/call"
 _LISTEN = "subscriptions/listen"
+MAX_WASTED = 1 << 24
+"""Bytes of a caller's bodies in a minute that are read though they are then refused for a budget."""
 RETRY_AFTER = 5
 """Seconds after which an outage that can't even be recorded is worth another try."""
 SLOT_RETRY_AFTER = 1
@@ -44,6 +46,7 @@ class Gate:
 
     def __init__(self, limiter: Limiter, events: EventSink, clock: Clock) -> None:
         self._limiter = limiter
+        self._clock = clock
         self.count = limiter.count
         self._quiet = Quiet(events, clock)
         self._strangers = Strangers(limiter, self._quiet, clock)
@@ -82,6 +85,20 @@ class Gate:
         if not admission.allowed:
             raise _refusal(admission)
         call.admission = admission
+
+    def expect(self, caller: Caller) -> None:
+        """Before a body is read: what is refused for a budget is read for nothing, so there is an end to that.
+
+        Raises:
+            RateLimited: since the caller was told to wait, `MAX_WASTED` bytes of its were read; for the minute's rest.
+        """
+        silence = self._quiet.of("caller", caller.principal)
+        if silence is None or silence.wasted < MAX_WASTED:
+            return
+        wait = silence.until - self._clock()
+        if 0 < wait <= MINUTE:
+            limit = self._limiter.requests.limit
+            raise _refusal(Admission(False, "refused", limit, 0, wait, whole_seconds(wait)))
 
     @contextmanager
     def reading(self, caller: Caller) -> Iterator[None]:
@@ -132,7 +149,7 @@ class Gate:
             if call.admission is None and not isinstance(refusal, RateLimited):
                 refusal = await self._charge_refused(call.caller, refusal)
             if isinstance(refusal, RateLimited):
-                refusal.recorded = await self._is_first(call.caller)
+                refusal.recorded = await self._is_first(call.caller, call.read)
             return refusal
         if isinstance(refusal, RateLimited):
             return refusal
@@ -154,7 +171,7 @@ class Gate:
             return refusal
         return refusal if admission.allowed else _refusal(admission)
 
-    async def _is_first(self, caller: Caller) -> bool:
+    async def _is_first(self, caller: Caller, read: int) -> bool:
         """Whether it was not refused for a budget in the last minute; others of callers are recorded, within theirs."""
         await self._quiet.report_ended()
         silence = self._quiet.of("caller", caller.principal)
@@ -164,6 +181,7 @@ class Gate:
             silence = self._quiet.begin("caller", who, subject=token.subject, client_id=token.client_id)
             return silence.remembered or self._quiet.may_record()
         silence.unrecorded += 1
+        silence.wasted += read
         return False
 
     def _tokens(self, message: Message) -> int:

@@ -3,8 +3,9 @@
 What hides a thing is what can be decided without a call of it: whether it is named, for whom, and with which scopes.
 Conditions on arguments and `when` hide nothing.
 
-Only answers to list requests come through here, and the streams that such an answer could come on; everything else is
-streamed untouched. One that can't be read doesn't pass (fail closed).
+Answers to list requests come through here, and what such an answer could come on instead: the old era's stream of
+everything, and in a session of the old era every answer, as servers find the stream of an answer by the request's id,
+which a caller may use twice at once. Everything else is streamed untouched. A list that can't be read doesn't pass.
 """
 
 import json
@@ -23,6 +24,7 @@ from garrison.oauth.access_token import AccessToken
 METHODS = frozenset({"tools/list", "resources/list", "resources/templates/list", "prompts/list"})
 _NAMES = {"tools": "name", "prompts": "name", "resources": "uri", "resourceTemplates": "uriTemplate"}
 """The member of a result that holds a list, and the member of an entry that the policy knows it by."""
+_MEMBERS = tuple(f'"{member}"'.encode() for member in _NAMES)
 
 
 def concerns(call: Call) -> bool:
@@ -33,6 +35,20 @@ def concerns(call: Call) -> bool:
 def filtering(send: Send, policy: Policy, caller: Caller, rename: Rewrite | None = None) -> Send:
     """What stands in for `send`, in front of it. Args: rename: makes an event's id the caller's own."""
     return Rewriter(send, partial(_cut, policy, caller.token), rename=rename).send
+
+
+def watching(send: Send, policy: Policy, caller: Caller, rename: Rewrite) -> Send:
+    """The same for what should be no list: only what looks like one is read, and passes if it can't be."""
+    return Rewriter(send, partial(_cut_if_list, policy, caller.token), rename=rename, lenient=True).send
+
+
+def _cut_if_list(policy: Policy, token: AccessToken, text: bytes) -> bytes:
+    if not any(member in text for member in _MEMBERS):
+        return text
+    try:
+        return _cut(policy, token, text)
+    except UnreadableError:
+        return text
 
 
 def _cut(policy: Policy, token: AccessToken, text: bytes) -> bytes:

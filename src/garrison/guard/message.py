@@ -54,10 +54,13 @@ class Reader:
         self._max_body = max_body
         self._body_timeout = body_timeout
 
-    async def read(self, request: Request, receive: Receive, waiting: Waiting) -> Message:
-        """Raises a `Refusal` unless one well-formed message came in time and size; within `waiting` if it must wait."""
+    async def read(self, receive: Receive, waiting: Waiting) -> bytes:
+        """The body. Raises a `Refusal` unless it came in time and size; within `waiting` if it must wait."""
         reading = Begun(self._bounded(receive))
-        body = reading.result if reading.done else await self._rest(reading, waiting)
+        return reading.result if reading.done else await self._rest(reading, waiting)
+
+    def parse(self, request: Request, body: bytes) -> Message:
+        """Raises a `Refusal` unless `body` is one well-formed message."""
         try:
             document = parse_json(body, max_bytes=self._max_body)
         except JsonError as error:

@@ -32,7 +32,7 @@ class Silence:
     Attributes:
         until: seconds since the epoch.
         remembered: whether it is; if not, the next refusal begins another.
-        unrecorded: refusals since it began.
+        unrecorded, wasted: refusals since it began, and bytes that were read for nothing.
     """
 
     until: float
@@ -41,6 +41,7 @@ class Silence:
     client_id: str = ""
     address: str = ""
     unrecorded: int = 0
+    wasted: int = 0
 
 
 class Quiet:

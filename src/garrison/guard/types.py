@@ -166,12 +166,17 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Call(msgspec.Struct):
-    """One request on its way through the stages; a local of the coroutine that serves it."""
+    """One request on its way through the stages; a local of the coroutine that serves it.
+
+    Attributes:
+        read: bytes of its body.
+    """
 
     request: Request
     caller: Caller | None = None
     session_id: str | None = None
     last_event_id: str | None = None
+    read: int = 0
     message: Message | None = None
     admission: Admission | None = None
     slots: Slots | None = None
