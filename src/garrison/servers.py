@@ -8,6 +8,7 @@ from mcp.shared.inbound import x_mcp_header_map
 from starlette.types import ASGIApp
 
 from garrison.base.errors import UsageError
+from garrison.content import json_in_text
 
 Schemas = Mapping[str, Mapping[str, Any]]
 """The JSON Schema of each tool's arguments, by the tool's name."""
@@ -20,7 +21,7 @@ def opened(server: Any, path: str, schemas: Schemas | None) -> tuple[ASGIApp, Ca
         UsageError: it is neither FastMCP's, the MCP SDK's, nor an ASGI application whose `schemas` are given.
     """
     if schemas is not None:
-        return _application(server, path), _known(schemas)
+        return _application(server, path), _known(_as_read(server, schemas))
     if hasattr(server, "http_app"):  # FastMCP
         return _application(server, path), lambda: fastmcp_schemas(server)
     if hasattr(server, "streamable_http_app"):  # the MCP SDK's MCPServer
@@ -64,7 +65,14 @@ async def fastmcp_schemas(server: Any) -> Schemas:
 
 async def sdk_schemas(server: Any) -> Schemas:
     """What an `MCPServer` declares when it starts."""
-    return {tool.name: tool.input_schema for tool in await server.list_tools()}
+    return _as_read(server, {tool.name: tool.input_schema for tool in await server.list_tools()})
+
+
+def _as_read(server: Any, schemas: Schemas) -> Schemas:
+    """The SDK's own server reads some texts as JSON; which it would, is refused."""
+    if hasattr(server, "http_app") or not hasattr(server, "streamable_http_app"):
+        return schemas
+    return {tool: json_in_text.refusing(schema) for tool, schema in schemas.items()}
 
 
 @contextlib.asynccontextmanager

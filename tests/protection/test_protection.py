@@ -75,12 +75,18 @@ async def served(app: ASGIApp, resource: str) -> AsyncIterator[None]:
         yield
 
 
-async def called(resource: str, token: str, arguments: dict[str, Any], mode: str) -> Any:
+@asynccontextmanager
+async def connected(resource: str, token: str, mode: str) -> AsyncIterator[Client]:
     headers = {"authorization": f"Bearer {token}"}
     async with (
         httpx2.AsyncClient(headers=headers, trust_env=False) as http,
         Client(streamable_http_client(resource, http_client=http), mode=mode) as client,
     ):
+        yield client
+
+
+async def called(resource: str, token: str, arguments: dict[str, Any], mode: str) -> Any:
+    async with connected(resource, token, mode) as client:
         return await client.call_tool("add", arguments)
 
 
@@ -100,6 +106,41 @@ async def test_three_lines_guard_a_server_in_both_eras(
     async with EventStore(tmp_path / "h" / "events.db") as events:
         kinds = {event.kind for event in await events.recent()}
     assert {Kind.CALL_ALLOWED, Kind.INPUT_REJECTED, Kind.AUTHENTICATION_FAILED} <= kinds
+
+
+def find(query: str | list[str] | None = None, plain: str = "") -> str:
+    """Find by a word or by several."""
+    return f"{type(query).__name__} {plain}"
+
+
+DISGUISED = ['["a", "b"]', ' {"a": 1}', "null", "[]", "\n null "]
+PLAIN = ["[draft] title", "nullable", "{name}", "7", "true", '"a"', "[" * 5000]
+
+
+@pytest.mark.parametrize("given", ["the server's", "by hand"])
+async def test_the_sdks_tools_get_no_value_that_was_judged_as_a_text(
+    tmp_path: Path, issuer: Issuer, resource: str, given: str
+) -> None:
+    server = MCPServer("finder", log_level="ERROR")
+    server.add_tool(find)
+    schemas = None if given == "the server's" else {tool.name: tool.input_schema for tool in await server.list_tools()}
+    policy = Policy(tools={"find": needs()})
+    app = protect(server, policy, resource=resource, issuer=issuer.url, home=tmp_path / "h", schemas=schemas)
+    token = issuer.mint("math:use", audience=resource)
+    async with served(app, resource), connected(resource, token, "2026-07-28") as client:
+
+        async def found(**arguments: Any) -> Any:
+            return await client.call_tool("find", arguments)
+
+        for text in DISGUISED:
+            refused = await found(query=text)
+            assert refused.is_error, text
+            assert "'query' a text that holds JSON" in refused.content[0].text
+            assert (await found(plain=text)).content[0].text == f"NoneType {text}"  # the SDK leaves these alone
+        for text in PLAIN:
+            assert (await found(query=text)).content[0].text == "str ", text
+        assert (await found(query=["a", "b"])).content[0].text == "list "
+        assert (await found(query=None)).content[0].text == "NoneType "
 
 
 class Lists(Middleware):

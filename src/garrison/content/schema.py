@@ -16,7 +16,7 @@ import jsonschema_rs
 
 from garrison.base.errors import GarrisonError
 from garrison.base.events import one_line
-from garrison.content import effort
+from garrison.content import effort, json_in_text
 from garrison.content.closing import close
 from garrison.content.fields import CHECKS, KEYWORD
 
@@ -106,13 +106,23 @@ class _TypedField:
         self._check(instance, self._schema)
 
 
+class _NoJsonIn:
+    """The keyword of json_in_text.py."""
+
+    def __init__(self, _schema: dict[str, Any], names: Any, _path: list[str | int]) -> None:
+        self._names = list(names)
+
+    def validate(self, instance: Any) -> None:
+        json_in_text.check(instance, self._names)
+
+
 def _compile(closed: dict[str, Any]) -> jsonschema_rs.Validator:
     return jsonschema_rs.validator_for(
         closed,
         pattern_options=jsonschema_rs.RegexOptions(),
         validate_formats=True,
         offline=True,
-        keywords={KEYWORD: _TypedField},
+        keywords={KEYWORD: _TypedField, json_in_text.KEYWORD: _NoJsonIn},
     )
 
 
