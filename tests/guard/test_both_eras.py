@@ -27,6 +27,8 @@ from mcp_types import (
 )
 from starlette.types import ASGIApp
 
+from garrison.base.events import Kind
+from garrison.limits.tokens import estimate_tokens
 from tests.guard.world import MODERN, World, free_listener, legacy, modern, serving
 
 MODES = pytest.mark.parametrize("mode", ["legacy", "auto", MODERN])
@@ -105,6 +107,31 @@ async def test_a_tool_knows_who_calls_it_in_the_way_of_the_sdk_and_of_fastmcp(
         seen = (await client.call_tool("whoami")).structured_content
         assert (seen["subject"], seen["client"], seen["scopes"]) == ("alice", "desk", ["customer:read"])
         assert "." not in seen["token"]
+
+
+@ANSWERS
+@pytest.mark.parametrize("era", [legacy, modern])
+async def test_a_result_that_is_said_as_text_and_as_structure_is_charged_once(
+    world: World, era: Any, json_response: bool
+) -> None:
+    mcp = FastMCP("demo")
+    notes = "many words about a customer " * 100
+
+    @mcp.tool
+    def get_customer_info(customer_id: str) -> dict[str, str]:
+        return {customer_id: notes}
+
+    app = mcp.http_app(path="/mcp", json_response=json_response, stateless_http=True)
+    request = era("tools/call", {"name": "get_customer_info", "arguments": {"customer_id": "ABC123"}})
+    async with guarded(world, app) as url:
+        headers = {"authorization": f"Bearer {world.mint(audience=url)}"}
+        async with httpx2.AsyncClient(headers=headers, timeout=10) as http:
+            first = await http.post(url, **request)
+            await world.events.next_of(Kind.CALL_FINISHED)
+            second = await http.post(url, **request)
+    left = [int(each.headers["ratelimit"].rpartition("=")[2]) for each in (first, second)]
+    assert first.text.count(notes) == 2
+    assert estimate_tokens(notes) <= left[0] - left[1] <= estimate_tokens(notes) * 1.2
 
 
 @MODES

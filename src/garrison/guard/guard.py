@@ -204,7 +204,7 @@ class Guard:
             call.request.correlation_id,
             lambda sid: self._sessions.bind(sid, caller),
             self._gate.headers(call),
-            self._gate.count,
+            self._gate.answered,
         )
         told = auth_context_var.set(inner["user"])
         try:

@@ -14,6 +14,7 @@ import msgspec
 from garrison.base.clock import Clock
 from garrison.base.errors import EventStoreError
 from garrison.base.events import EventSink
+from garrison.guard import answered
 from garrison.guard.quiet import Quiet
 from garrison.guard.refusal import RateLimited, Refusal, Unavailable
 from garrison.guard.strangers import Strangers
@@ -38,16 +39,11 @@ _log = logging.getLogger(__name__)
 
 
 class Gate:
-    """What a request may cost, before it and after it; `leave` must follow every `admit`, whatever came of it.
-
-    Attributes:
-        count: AI tokens of a text, by the limiter's setting.
-    """
+    """What a request may cost, before it and after it; `leave` must follow every `admit`, whatever came of it."""
 
     def __init__(self, limiter: Limiter, events: EventSink, clock: Clock) -> None:
         self._limiter = limiter
         self._clock = clock
-        self.count = limiter.count
         self._quiet = Quiet(events, clock)
         self._strangers = Strangers(limiter, self._quiet, clock)
         requests, tokens = limiter.requests.limit, limiter.tokens.limit
@@ -121,6 +117,10 @@ class Gate:
             call.slots.give(call.caller.principal)
             call.slots = None
 
+    def answered(self, part: bytes) -> int:
+        """AI tokens of a part of an answer's body."""
+        return answered.tokens(part, self._limiter.count)
+
     async def settle(self, caller: Caller, tokens: int) -> None:
         """Charges what the answer cost; it is on its way, so nothing is left to refuse."""
         try:
@@ -187,10 +187,10 @@ class Gate:
     def _tokens(self, message: Message) -> int:
         tokens, params = 0, message.params
         if message.shape is Shape.RESPONSE:  # what 2026-07-28 has in inputResponses
-            return self.count(message.body)
+            return self._limiter.count(message.body)
         for name in _CONTENT:
             if name in params:
-                tokens += self.count(_written(params[name]))
+                tokens += self._limiter.count(_written(params[name]))
         return tokens
 
 
