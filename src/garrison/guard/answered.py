@@ -33,4 +33,4 @@ def tokens(part: bytes, count: TokenCounter) -> int:
         result = _read(part[part.index(b"{") : part.rindex(b"}") + 1]).result  # an event has a line before it
     except (ValueError, RecursionError):
         return counted
-    return max(1, counted - min(count(bytes(result.content)), count(bytes(result.structured))))
+    return max(1, counted - count(min(bytes(result.content), bytes(result.structured), key=len)))
