@@ -20,12 +20,12 @@ def opened(server: Any, path: str, schemas: Schemas | None) -> tuple[ASGIApp, Ca
     Raises:
         UsageError: it is neither FastMCP's, the MCP SDK's, nor an ASGI application whose `schemas` are given.
     """
-    if schemas is not None:
-        return _application(server, path), _known(_as_read(server, schemas))
+    if schemas is not None and not _is_sdk_server(server):
+        return _application(server, path), _known(schemas)
     if hasattr(server, "http_app"):  # FastMCP
         return _application(server, path), lambda: fastmcp_schemas(server)
     if hasattr(server, "streamable_http_app"):  # the MCP SDK's MCPServer
-        return _application(server, path), lambda: sdk_schemas(server)
+        return _application(server, path), lambda: sdk_schemas(server, schemas)
     raise UsageError(
         "the tools' argument schemas are not known",
         "Give schemas={tool: schema}: a call is let through only when its arguments fit.",
@@ -63,16 +63,16 @@ async def fastmcp_schemas(server: Any) -> Schemas:
     return {tool.name: tool.parameters for tool in await server.list_tools()}
 
 
-async def sdk_schemas(server: Any) -> Schemas:
-    """What an `MCPServer` declares when it starts."""
-    return _as_read(server, {tool.name: tool.input_schema for tool in await server.list_tools()})
+async def sdk_schemas(server: Any, given: Schemas | None = None) -> Schemas:
+    """What an `MCPServer` declares when it starts, or what is `given` instead; without what it would read as JSON."""
+    declared = {tool.name: tool.input_schema for tool in await server.list_tools()}
+    schemas = declared if given is None else given
+    return {tool: json_in_text.refusing(schema, declared.get(tool, schema)) for tool, schema in schemas.items()}
 
 
-def _as_read(server: Any, schemas: Schemas) -> Schemas:
-    """The SDK's own server reads some texts as JSON; which it would, is refused."""
-    if hasattr(server, "http_app") or not hasattr(server, "streamable_http_app"):
-        return schemas
-    return {tool: json_in_text.refusing(schema) for tool, schema in schemas.items()}
+def _is_sdk_server(server: Any) -> bool:
+    """An `MCPServer`; the SDK's `Server` below it lists no tools by itself, and reads nothing but JSON as JSON."""
+    return hasattr(server, "streamable_http_app") and hasattr(server, "list_tools") and not hasattr(server, "http_app")
 
 
 @contextlib.asynccontextmanager

@@ -193,6 +193,20 @@ async def test_a_list_that_comes_as_the_answer_to_a_call_is_cut(world: World, st
     assert "hidden" in await in_session(world, body, kind, filter_lists=False)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_escapes_hide_no_list_in_the_answer_to_a_call(world: World, stream: bool) -> None:
+    escaped = document("tools").replace(b'"tools"', b'"\\u0074ools"')
+    body, kind = (b"data: " + escaped + b"\n\n", "Text/Event-Stream") if stream else (escaped, "application/json")
+    assert "hidden" not in await in_session(world, body, kind)
+
+
+@pytest.mark.parametrize("end", ["\n\n", "\n\r", "\n\r\n", "\r\r", "\r\r\n", "\r\n\n", "\r\n\r", "\r\n\r\n"])
+async def test_any_two_line_ends_end_an_event(world: World, end: str) -> None:
+    """Two messages read as one would be no JSON, and pass."""
+    event = b"data: " + document("tools") + end.encode()
+    assert "hidden" not in await in_session(world, event * 2 + b"\n\n", "text/event-stream")
+
+
 @pytest.mark.parametrize("body", [b'{"result": {"tools": ', b'{"result": {"text": "\\"tools\\""}}', b'"tools"'])
 async def test_a_calls_answer_that_is_no_list_passes_as_it_is(world: World, body: bytes) -> None:
     assert await in_session(world, body, "application/json") == body.decode()

@@ -15,9 +15,9 @@ _BEGINNINGS = ("[", "{", "null")
 _WHITE = " \t\r\n"
 
 
-def refusing(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The input schema of a tool, without such texts where the schema takes any."""
-    properties = schema.get("properties")
+def refusing(schema: Mapping[str, Any], declared: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`schema`, which a tool's arguments are held against, without such texts for what the tool itself `declared`."""
+    properties = declared.get("properties")
     if not isinstance(properties, Mapping):
         return schema
     return {**schema, KEYWORD: [name for name, one in properties.items() if not _is_text_alone(one)]}

@@ -30,6 +30,8 @@ _INVISIBLE = (
 )
 _CONTROLS = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
 _MAX_COMBINING = 30
+_COMBINE_APART = str.maketrans(dict.fromkeys("\u0f73\u0f75\u0f81\uff9e\uff9f", "\u0f71"))
+"""Tibetan and Japanese signs without a combining class, of which the normal forms make such as have one."""
 _SURROGATES = r"\ud800-\udfff"
 _NONCHARACTERS = r"\ufdd0-\ufdef\ufffe\uffff"
 _ALWAYS = _CONTROLS + _SURROGATES + _NONCHARACTERS + _INVISIBLE
@@ -66,7 +68,8 @@ def _long_run(text: str) -> int:
     """Where more characters combine in a row than may; -1 for nowhere. Most texts have no stretch to look into."""
     if text.isascii() or not _COULD_COMBINE.search(text):
         return -1
-    return bytes(map(bool, map(unicodedata.combining, text))).find(b"\1" * (_MAX_COMBINING + 1))
+    classes = map(unicodedata.combining, text.translate(_COMBINE_APART))
+    return bytes(map(bool, classes)).find(b"\1" * (_MAX_COMBINING + 1))
 
 
 def canonical(text: str, *, multiline: bool = True) -> str:

@@ -24,7 +24,8 @@ from garrison.oauth.access_token import AccessToken
 METHODS = frozenset({"tools/list", "resources/list", "resources/templates/list", "prompts/list"})
 _NAMES = {"tools": "name", "prompts": "name", "resources": "uri", "resourceTemplates": "uriTemplate"}
 """The member of a result that holds a list, and the member of an entry that the policy knows it by."""
-_MEMBERS = tuple(f'"{member}"'.encode() for member in _NAMES)
+_MEMBERS = (*(f'"{member}"'.encode() for member in _NAMES), b"\\u00")
+"""In what looks like a list: a member of one, or an escaped character, which may be a letter of its name."""
 
 
 def concerns(call: Call) -> bool:

@@ -13,7 +13,8 @@ from starlette.types import Message, Send
 
 MAX_GATHERED = 8 * 1024 * 1024
 """Bytes of one JSON-RPC message."""
-_EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r(?!\Z)")
+"""Any two line ends; a lone one last in a piece may be half of one."""
 _LONGEST_END = 4
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
@@ -72,7 +73,7 @@ class Rewriter:
         for name, value in message.get("headers", ()):
             lowered = name.lower()
             if lowered == b"content-type":
-                self._stream = value.startswith(b"text/event-stream")
+                self._stream = value.lower().startswith(b"text/event-stream")  # RFC 9110 §8.3.1: in any case
             elif lowered == b"content-encoding":
                 if not self._lenient:
                     raise UnreadableError("the response is compressed")
