@@ -19,7 +19,7 @@ from garrison.base.events import Event, EventSink
 from garrison.base.fetch import Fetcher
 from garrison.base.peers import Peers
 from garrison.content.schema import ToolSchemas
-from garrison.guard import configuration, limit, lists, respond, results
+from garrison.guard import configuration, limit, respond
 from garrison.guard import message as messages
 from garrison.guard.audit import Audit
 from garrison.guard.authenticate import Authenticator
@@ -30,12 +30,12 @@ from garrison.guard.inspect import ResponseWatch
 from garrison.guard.issuers import Issuer, common_scope_prefix
 from garrison.guard.metadata import Metadata
 from garrison.guard.origin import Origin
+from garrison.guard.outbound import Outbound
 from garrison.guard.policy import Policy
 from garrison.guard.refusal import Broken, Refusal
 from garrison.guard.request_state import StateBinding
-from garrison.guard.rewriting import renaming
 from garrison.guard.session import SessionBinding
-from garrison.guard.types import Call, Caller, Request, Scope, Shape
+from garrison.guard.types import Call, Caller, Request, Scope
 from garrison.guard.validate import Validator
 from garrison.guard.verify import LEEWAY, IssuerVerifier
 from garrison.limits.limiter import Limiter
@@ -107,8 +107,6 @@ class Guard:
         configuration.check_lists(allowed_hosts=allowed_hosts, allowed_origins=allowed_origins)
         self._app = app
         self._resource = resource
-        self._policy = policy
-        self._filter_lists = filter_lists
         self._peers = Peers(trusted_proxies)
         self._gate = limit.Gate(limiter, events, clock)
         self._validate = Validator(schemas)
@@ -129,6 +127,7 @@ class Guard:
         self._identity = Identity(self._origin.path, resource)
         self._sessions = SessionBinding(secret, resource, policy)
         self._states = StateBinding(secret, resource)
+        self._outbound = Outbound(policy, self._sessions, self._states, filter_lists=filter_lists)
         self._messages = messages.Reader(max_body, body_timeout)
         self._authorizer = Authorizer(policy, self._metadata.url, {one.url: one.scope_prefix for one in issuers})
         self._audit = Audit(events, clock)
@@ -208,7 +207,7 @@ class Guard:
         )
         told = auth_context_var.set(inner["user"])
         try:
-            await self._app(inner, inbound.receive, self._outbound(call, caller, watch.send))
+            await self._app(inner, inbound.receive, self._outbound.before(watch.send, call, caller))
             if inbound.expired:
                 await watch.end()
         except BaseException as error:
@@ -222,22 +221,6 @@ class Guard:
             auth_context_var.reset(told)
         self._audit.finished(allowed, status=watch.status, size=watch.size, failure="")
         await self._gate.settle(caller, watch.tokens)
-
-    def _outbound(self, call: Call, caller: Caller, send: Send) -> Send:
-        message = call.message
-        filtered = self._filter_lists and lists.concerns(call)
-        if message is None or not message.modern:
-            rename = partial(self._sessions.bind_event, caller=caller)
-            if filtered:
-                return lists.filtering(send, self._policy, caller, rename)
-            if self._filter_lists and message and message.shape is Shape.REQUEST and call.session_id is not None:
-                return lists.watching(send, self._policy, caller, rename)
-            return renaming(send, rename)
-        if filtered:
-            return lists.filtering(send, self._policy, caller)
-        if message.method in results.METHODS:
-            return results.amending(send, lambda state: self._states.bind(state, caller, message))
-        return send
 
     def _stream_lifetime(self, call: Call, caller: Caller) -> float | None:
         """Seconds that a stream of notifications may stay open; None for an answer to a question."""
